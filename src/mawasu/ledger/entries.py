@@ -1,0 +1,111 @@
+"""The kinds of entry a ledger holds. An entry is a fact; what is true now is a fold over all of them (`fold.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from mawasu.words import Digest, Outcome, Push, Result
+
+
+class Body(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True):
+    """Base of every entry. A field added later has a default, so that old entries stay readable."""
+
+
+class BuildQueued(Body, frozen=True, tag="build.queued"):
+    """A push was taken. `build` counts up from 1 in the feature."""
+
+    build: int
+    push: Push
+    environment: str  # "" when no environment wants the branch
+
+
+class BuildPlanned(Body, frozen=True, tag="build.planned"):
+    build: int
+    plan: Digest  # the whole plan as JSON in the store
+    steps: tuple[tuple[str, Digest, bool], ...]  # name, key, runs
+    release: Digest | None = None
+
+
+class StepStarted(Body, frozen=True, tag="step.started"):
+    build: int
+    step: str
+    key: Digest
+
+
+class StepFinished(Body, frozen=True, tag="step.finished"):
+    build: int
+    step: str
+    key: Digest
+    outcome: Outcome
+
+
+class ReleaseRegistered(Body, frozen=True, tag="release.registered"):
+    """A release exists: what it is made of, by name (`model`, …), and its readable name `feature/branch/commit`."""
+
+    build: int
+    release: Digest
+    name: str
+    commit: str
+    branch: str
+    parts: Mapping[str, Digest]
+    keys: Mapping[str, Digest]  # step → key, to find its steps again
+
+
+class SwitchIntended(Body, frozen=True, tag="switch.intended"):
+    build: int
+    environment: str
+    release: Digest
+    revision: str
+
+
+class Switched(Body, frozen=True, tag="switched"):
+    """From here on the environment serves this release; `previous` is the revision that was drained."""
+
+    build: int
+    environment: str
+    release: Digest
+    revision: str
+    previous: str = ""
+
+
+class BuildFinished(Body, frozen=True, tag="build.finished"):
+    build: int
+    result: Result
+    reason: str = ""
+    hint: str = ""
+    seconds: float = 0.0
+    faults: tuple[str, ...] = ()
+
+
+class EnvironmentGone(Body, frozen=True, tag="environment.gone"):
+    """The branch was deleted, or nothing was pushed for the time it may live."""
+
+    environment: str
+    reason: str
+
+
+AnyBody = (
+    BuildQueued
+    | BuildPlanned
+    | StepStarted
+    | StepFinished
+    | ReleaseRegistered
+    | SwitchIntended
+    | Switched
+    | BuildFinished
+    | EnvironmentGone
+)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """Entry `number` (from 1) of a feature's ledger; `previous` is the digest of the stored bytes of the one before.
+
+    `time` (seconds since the epoch) is for people; order is the number.
+    """
+
+    number: int
+    previous: Digest | None
+    time: float
+    body: AnyBody

@@ -1,0 +1,263 @@
+"""What rooms hand each other: small frozen values, no behaviour beyond naming and digests."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NewType
+
+import msgspec
+
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 hex digits: the one form of digest everywhere (OCI image spec, descriptor.md)."""
+
+Commit = NewType("Commit", str)
+"""A git object name of a commit, 40 or 64 hex digits."""
+
+CONTRACT = 1
+"""Version of the contract with the user's code (design §4); part of every step's key."""
+
+
+def digest_of(data: bytes) -> Digest:
+    return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def digest_of_value(value: Any) -> Digest:
+    """Digest of a JSON value in one canonical form (sorted keys, no spaces, UTF-8)."""
+    return digest_of(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def is_digest(text: str) -> bool:
+    return re.fullmatch(r"sha256:[0-9a-f]{64}", text) is not None
+
+
+def short(name: str) -> str:
+    """How digests and commits are shown to people."""
+    return name.removeprefix("sha256:")[:10]
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every word: immutable, compared by value, msgspec encodes it."""
+
+
+# ---------------------------------------------------------------------------------------------------- git
+
+
+class File(Value, frozen=True):
+    """One entry of a commit's tree: git's mode (`100644`, `100755`, `120000`, `160000`) and object name."""
+
+    mode: str
+    oid: str
+
+
+class Tree(Value, frozen=True):
+    """The files of a commit by path from the repository's root, `/`-separated."""
+
+    files: Mapping[str, File]
+
+    def under(self, root: str) -> Tree:
+        """The files below `root`, with paths relative to it (`""` is the whole tree)."""
+        if not root:
+            return self
+        start = root.rstrip("/") + "/"
+        return Tree({path[len(start) :]: file for path, file in self.files.items() if path.startswith(start)})
+
+    def digest(self) -> Digest:
+        """One digest for names, modes and contents of all files, whatever their order."""
+        lines = "".join(f"{file.mode} {file.oid}\t{path}\0" for path, file in sorted(self.files.items()))
+        return digest_of(lines.encode())
+
+
+class Push(Value, frozen=True):
+    """A branch head moved from one commit to another; `new` is None when the branch was deleted."""
+
+    project: str
+    branch: str
+    old: Commit | None
+    new: Commit | None
+    by: str = "hook"  # hook, watch, scan (found at start), run (working tree)
+    dirty: bool = False  # a working tree that is no commit; never recorded as its commit
+
+
+# ---------------------------------------------------------------------------------------------------- steps
+
+
+class Result(enum.StrEnum):
+    """How a step, job or build ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    OUT_OF_MEMORY = "out of memory"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    BLOCKED = "blocked"
+    NOTHING = "nothing"  # a build only: nothing the feature reads has changed
+    SERVED = "served"  # a build only: its release took the environment
+
+
+class Outcome(Value, frozen=True):
+    """What a step gave: how it ended, the digest of what it wrote (by name), numbers and one line for people."""
+
+    result: Result
+    outputs: Mapping[str, Digest] = {}
+    seconds: float = 0.0
+    message: str = ""
+    hint: str = ""
+    facts: Mapping[str, Any] = {}  # exit status, peak memory, verdict…: JSON values
+
+
+# ---------------------------------------------------------------------------------------------------- images and jobs
+
+
+class Resources(Value, frozen=True):
+    """Limits of one job or replica. `memory` in bytes, `timeout` in seconds."""
+
+    cpu: float = 1.0
+    memory: int = 2 * 2**30
+    timeout: float = 3600.0
+    network: bool = False
+
+
+class ImageSpec(Value, frozen=True):
+    """What an image is made from. `lock` is the path of the lock in `files`; `files` holds its text and what it needs.
+
+    For `uv.lock` that is `pyproject.toml` beside it; hashed requirements stand alone. `lock` empty: an image with
+    nothing but the interpreter.
+    """
+
+    key: Digest
+    lock: str = ""
+    files: Mapping[str, bytes] = {}
+    name: str = ""  # readable: feature/branch/commit
+
+
+class Image(Value, frozen=True):
+    """A made image. `ref` means something to its platform only (locally: the directory of the environment)."""
+
+    key: Digest
+    ref: str
+
+
+class Source(Value, frozen=True):
+    """Files of a commit that a job or service may see: the repository that holds them, and which they are."""
+
+    repo: str  # path of a git directory
+    root: str  # the feature's root in the repository, "" for the top
+    tree: Tree  # the declared files only, by path from the repository's root
+
+
+class Mount(Value, frozen=True):
+    """A stored directory shown read-only below a variable's directory (`variable`/`name`, or itself if name is "")."""
+
+    variable: str
+    digest: Digest
+    name: str = ""
+
+
+class Output(Value, frozen=True):
+    """What a job must write: a directory or a file, told to it in `variable`; stored when the job succeeds."""
+
+    variable: str
+    kind: str = "directory"  # or "file"
+    required: bool = True
+    also: tuple[str, ...] = ()  # further variables set to the same path (AIP_MODEL_DIR)
+
+
+class JobSpec(Value, frozen=True):
+    """One run of a user's command (design §4), in its own workspace, with what it declares and nothing else."""
+
+    name: str  # readable: feature/branch/commit/step
+    command: str  # given to `sh -c`, in the feature's root
+    source: Source
+    image: Image
+    resources: Resources
+    mounts: tuple[Mount, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    params: Mapping[str, Any] | None = None  # written as JSON, its path in MAWASU_PARAMS
+    seed: int = 0
+    environ: Mapping[str, str] = {}
+    secrets: Mapping[str, str] = {}
+
+
+# ---------------------------------------------------------------------------------------------------- services
+
+
+class Handler(Value, frozen=True):
+    """How a replica answers: `target` is `package.module:function` (with `load` beside it), or `command` a server."""
+
+    target: str = ""
+    command: str = ""
+    max_batch: int = 64
+    max_wait_ms: float = 2.0
+
+
+class ServiceSpec(Value, frozen=True):
+    """One revision: what every replica of it runs. `revision` is unique in the home and safe in a path."""
+
+    revision: str
+    feature: str
+    environment: str
+    release: Digest
+    source: Source
+    image: Image
+    handler: Handler
+    model: Digest | None
+    resources: Resources
+    replicas: int = 1
+    environ: Mapping[str, str] = {}
+    secrets: Mapping[str, str] = {}
+
+
+class Endpoint(Value, frozen=True):
+    """Where a revision's replicas answer HTTP: paths of Unix sockets (locally), or one URL."""
+
+    revision: str
+    sockets: tuple[str, ...] = ()
+    url: str = ""
+
+
+class Health(enum.StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"  # some replicas are not ready
+    FAILING = "failing"  # none is
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+class RevisionStatus(Value, frozen=True):
+    revision: str
+    health: Health
+    replicas: int
+    ready: int
+    restarts: int
+    message: str = ""
+
+
+class Site(Value, frozen=True):
+    """One address of the gateway: a feature in an environment, its OpenAPI document and who answers."""
+
+    feature: str
+    environment: str
+    openapi: str  # the document's text (YAML or JSON)
+    path: str  # its path in the repository, for messages
+    endpoint: Endpoint
+
+    @property
+    def prefix(self) -> str:
+        return f"/{self.feature}/{self.environment}"
+
+
+class PublicKey(Value, frozen=True):
+    """The half of an API key that is kept (the gateway issue): a JWK, who it stands for and where it opens."""
+
+    id: str  # = kid
+    consumer: str
+    jwk: Mapping[str, str]
+    grants: tuple[str, ...]  # "feature/environment", either side may be "*"
+    created: float  # seconds since the epoch
+    expires: float | None = None
