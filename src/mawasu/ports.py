@@ -101,14 +101,18 @@ class Gateway(Protocol):
         """
 
 
-class Platform(Protocol):
-    """Five capabilities and who the machine is (both are part of keys)."""
+class Machine(Protocol):
+    """What steps run on; both are part of keys."""
 
     @property
     def architecture(self) -> str: ...
 
     @property
     def python(self) -> str: ...
+
+
+class Workshop(Machine, Protocol):
+    """What the steps up to the verdict need."""
 
     @property
     def store(self) -> Store: ...
@@ -118,6 +122,10 @@ class Platform(Protocol):
 
     @property
     def jobs(self) -> Jobs: ...
+
+
+class Platform(Workshop, Protocol):
+    """All five capabilities, on one kind of machine."""
 
     @property
     def services(self) -> Services: ...

@@ -18,7 +18,9 @@ class BuildQueued(Body, frozen=True, tag="build.queued"):
 
     build: int
     push: Push
-    environment: str  # "" when no environment wants the branch
+    environment: str  # "" when no environment takes the branch
+    file: str = "mawasu.yaml"  # where in the repository the feature is described
+    expires: float | None = None  # seconds the environment lives without a push; only previews have it
 
 
 class BuildPlanned(Body, frozen=True, tag="build.planned"):

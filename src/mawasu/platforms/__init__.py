@@ -1,0 +1,1 @@
+"""Where steps run: one room per platform, each behind the five ports."""

@@ -1,0 +1,67 @@
+"""`mawasu check`: every fault of every mawasu.yaml of the checkout, at once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", help="Check every mawasu.yaml of this checkout; show all faults at once.")(check)
+
+
+def check(
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema for editors instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    from mawasu.cli.output import emit, say
+    from mawasu.errors import SpecError
+
+    if schema:
+        from mawasu.spec.schema import schema as the_schema
+
+        emit(the_schema())
+        return
+    from mawasu.cli.tree import working_features
+
+    faults: list[object] = []
+    names: list[str] = []
+    for file, at in working_features():
+        if isinstance(at, SpecError):
+            faults += at.faults
+        else:
+            faults += _documents(at)
+            names.append(f"{file}: feature `{at.feature.name}` is fine")
+    if as_json:
+        emit({"faults": [str(fault) for fault in faults], "fine": names})
+        raise typer.Exit(3 if faults else 0)
+    for name in names if not faults else []:
+        say(name)
+    if faults:
+        raise SpecError(tuple(faults))
+
+
+def _documents(at: object) -> list[object]:
+    """Faults of what a mawasu.yaml names: the OpenAPI document, the examples, data.lock."""
+    from mawasu.errors import SpecError
+    from mawasu.executor.commit import CommitOf
+    from mawasu.executor.deploy import examples_of
+    from mawasu.gateway import parse_openapi
+
+    assert isinstance(at, CommitOf)
+    found: list[object] = []
+
+    def collect(work: object) -> None:
+        assert callable(work)
+        try:
+            work()
+        except SpecError as error:
+            found.extend(error.faults)
+
+    collect(at.locked)
+    collect(lambda: examples_of(at))
+    if at.feature.auth is not None:
+        openapi = at.feature.auth.openapi
+        collect(lambda: parse_openapi(at.text(openapi), file=openapi))
+    return found

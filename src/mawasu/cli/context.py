@@ -1,0 +1,69 @@
+"""What several verbs need: the home, a feature's ledger, the daemon's socket, the checkout one stands in."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mawasu.errors import UsageError
+from mawasu.home import Home
+
+if TYPE_CHECKING:
+    from mawasu.ledger import Ledger
+
+
+def home() -> Home:
+    return Home()
+
+
+def ledgers() -> dict[str, Ledger]:
+    """The ledgers of all features of the home, by name."""
+    from mawasu.ledger import Ledger, features
+
+    at = home()
+    return {name: Ledger(at.ledger, name, at.checkpoints) for name in features(at.ledger)}
+
+
+def ledger(feature: str | None) -> tuple[str, Ledger]:
+    """One feature's ledger; without a name, the only one there is."""
+    known = ledgers()
+    if feature is None and len(known) == 1:
+        return next(iter(known.items()))
+    if feature is None:
+        raise UsageError("which feature? there are " + (", ".join(known) or "none yet"), "name one, or push first")
+    if feature not in known:
+        raise UsageError(f"no feature `{feature}`", "there are " + (", ".join(known) or "none yet: push first"))
+    return feature, known[feature]
+
+
+def ask(request: dict[str, Any], timeout: float = 10.0) -> Iterator[dict[str, Any]]:
+    """Send one request to the daemon and yield its answers. Raises UsageError when no daemon listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(str(home().daemon_socket))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise UsageError("mawasu is not up", "start it with `mawasu up`") from None
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        for line in connection.makefile("rb"):
+            yield json.loads(line)
+
+
+def is_up() -> dict[str, Any] | None:
+    """What the daemon says of itself, or None when there is none."""
+    try:
+        return next(ask({"op": "ping"}), None)
+    except (UsageError, TimeoutError):
+        return None
+
+
+def checkout_root(start: Path | None = None) -> Path:
+    """The top of the git checkout one stands in."""
+    start = (start or Path.cwd()).absolute()
+    for path in (start, *start.parents):
+        if (path / ".git").exists():
+            return path
+    raise UsageError(f"{start} is not in a git repository", "run `git init` first, or `mawasu init NEW-FOLDER`")

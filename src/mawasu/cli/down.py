@@ -1,0 +1,49 @@
+"""`mawasu down`: stop the daemon, and with it what it serves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("down", help="Stop mawasu: the daemon, the services and the gateway.")(down)
+
+
+def down(
+    keep_serving: Annotated[
+        bool, typer.Option("--keep-serving", help="Stop the daemon alone; what is served is served on.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    import contextlib
+    import os
+    import time
+
+    from mawasu.cli.context import ask, home, is_up
+    from mawasu.cli.output import emit, say
+    from mawasu.errors import PlatformError
+    from mawasu.platforms.local.process import stop_all
+
+    up = is_up()
+    if up is not None:
+        list(ask({"op": "stop"}))
+        for _ in range(300):
+            try:
+                os.kill(up["pid"], 0)
+            except ProcessLookupError:
+                break
+            time.sleep(0.05)
+        else:
+            raise PlatformError(f"the daemon (process {up['pid']}) does not stop", f"see {home().path}/daemon.log")
+    stopped = 0
+    if not keep_serving:
+        with contextlib.suppress(FileNotFoundError):
+            stopped = stop_all(home())
+    if as_json:
+        emit({"daemon": up is not None, "processes": stopped})
+    elif up is None and not stopped:
+        say("mawasu was not up")
+    else:
+        say("mawasu is down; nothing is lost: `mawasu up` goes on where it stopped")

@@ -1,0 +1,67 @@
+"""`mawasu init`: a first feature that works, to change into one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("init", help="Write a small working feature here, or into a new folder.")(init)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where (default: here).")] = Path(),
+    lock: Annotated[bool, typer.Option(help="Resolve the packages into uv.lock files.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    from mawasu.cli.output import emit, say
+    from mawasu.cli.template_files import template
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, content in template().items():
+        target = folder / name
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        written.append(name)
+    _git(folder)
+    if lock:
+        if not as_json:
+            say("resolving packages …")
+        for project in ("training", "api"):
+            _lock(folder / project)
+            written.append(f"{project}/uv.lock")
+    if as_json:
+        emit({"folder": str(folder.absolute()), "written": written})
+        return
+    for name in written:
+        say(f"  {folder / name}")
+    say("next:  git add -A && git commit -m 'First feature'  ·  mawasu up  ·  git push mawasu main")
+
+
+def _git(folder: Path) -> None:
+    import subprocess
+
+    inside = subprocess.run(["git", "-C", folder, "rev-parse", "--git-dir"], capture_output=True, check=False)
+    if inside.returncode != 0:
+        subprocess.run(["git", "-C", folder, "init", "-q", "-b", "main"], check=True)
+
+
+def _lock(project: Path) -> None:
+    import subprocess
+
+    import uv
+
+    from mawasu.errors import PlatformError
+
+    if (project / "uv.lock").exists():
+        return
+    done = subprocess.run([uv.find_uv_bin(), "lock", "--directory", project], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise PlatformError(f"{project}: the packages cannot be resolved: {reason[0]}", "mend it, then `uv lock` there")

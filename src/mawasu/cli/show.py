@@ -1,0 +1,50 @@
+"""`mawasu show`: one build, with its plan, its steps and its verdict."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("show", help="Show one build: plan, steps, verdict, release.")(show)
+
+
+def show(
+    build: Annotated[int | None, typer.Argument(help="Its number (default: the newest).")] = None,
+    feature: Annotated[str | None, typer.Option("--feature", "-f", help="The feature, if there are several.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    import msgspec
+
+    from mawasu.cli.context import home, ledger
+    from mawasu.cli.output import emit, say
+    from mawasu.errors import UsageError
+    from mawasu.executor.follow import follow
+    from mawasu.plan import Plan
+    from mawasu.store import DirectoryStore
+
+    name, found = ledger(feature)
+    state = found.state()
+    number = build if build is not None else max(state.builds, default=0)
+    if number not in state.builds:
+        raise UsageError(f"{name} has no build {number}", "`mawasu builds` lists them")
+    store = DirectoryStore(home().store)
+    one = state.builds[number]
+    if as_json:
+        plan = msgspec.to_builtins(msgspec.json.decode(store.read(one.plan), type=Plan)) if one.plan else None
+        release = state.releases.get(one.release) if one.release else None
+        emit({"feature": name, "build": msgspec.to_builtins(one), "plan": plan, "release": msgspec.to_builtins(release)})
+        return
+    for line in follow(found, store, number, wait=False):
+        say(line)
+    for step in one.steps:
+        verdict = step.outcome.facts.get("verdict") if step.outcome else None
+        if verdict:
+            say(f"  verdict: {verdict['decision']} — {verdict['reason']}")
+    if one.release and one.release in state.releases:
+        release = state.releases[one.release]
+        say(f"  release: {release.name} ({release.release})")
+        for part, digest in release.parts.items():
+            say(f"    {part}: {digest}")

@@ -1,0 +1,99 @@
+"""`mawasu status`: what each environment should serve (its branch's head) against what it serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mawasu.ledger.fold import BuildState, EnvironmentState, State
+    from mawasu.words import RevisionStatus
+
+COLOURS = {"in sync": "green", "building": "blue", "blocked": "yellow", "failed": "red", "degraded": "red", "down": "red"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status", help="Show every environment: in sync, building, blocked (why), degraded.")(status)
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    from mawasu.cli.context import home, is_up, ledgers
+    from mawasu.cli.output import ago, colour, emit, say, table
+
+    up = is_up()
+    running = _running()
+    rows: list[dict[str, Any]] = []
+    for name, ledger in ledgers().items():
+        state = ledger.state()
+        for environment in state.environments.values():
+            if not environment.gone:
+                rows.append({"feature": name, **judge(state, environment, running)})
+    if as_json:
+        emit({"up": up, "home": str(home().path), "environments": rows})
+        return
+    if up:
+        say(f"up: {up['url']} · process {up['pid']} · sandbox {up['sandbox']} · limits by {up['limiter']}")
+    else:
+        say("mawasu is not up (`mawasu up` starts it)")
+    table(
+        ["feature", "environment", "state", "serves", "since", "why"],
+        [
+            [r["feature"], r["environment"], colour(r["state"], COLOURS[r["state"]]), r["serves"] or "—", ago(r["since"]), r["why"]]
+            for r in rows
+        ],
+        "nothing has been pushed yet",
+    )
+
+
+def judge(state: State, environment: EnvironmentState, running: dict[str, RevisionStatus]) -> dict[str, Any]:
+    """Desired against actual for one environment."""
+    from mawasu.words import Health, Result, short
+
+    last = _last_build(state, environment.name)
+    serving = environment.serving
+    release = state.releases.get(serving.release) if serving else None
+    word, why = "in sync", ""
+    if last is not None and last.result is None:
+        word, why = "building", f"build {last.number}: {_current(last)}"
+    elif last is not None and last.result is Result.BLOCKED:
+        word, why = "blocked", f"build {last.number}: {last.reason}"
+    elif last is not None and last.result is Result.FAILED:
+        word, why = "failed", f"build {last.number}: {last.reason}"
+    elif serving is not None:
+        health = running.get(serving.revision)
+        if health is None:
+            word, why = "down", "its processes are not running"
+        elif health.health is not Health.READY:
+            word, why = "degraded", f"{health.ready} of {health.replicas} replicas ready {health.message}".rstrip()
+    return {
+        "environment": environment.name,
+        "state": word,
+        "why": why,
+        "branch": environment.branch,
+        "desired": short(last.push.new or "") if last else "",
+        "serves": short(release.commit) if release else "",
+        "release": serving.release if serving else None,
+        "revision": serving.revision if serving else None,
+        "since": serving.since if serving else None,
+    }
+
+
+def _last_build(state: State, environment: str) -> BuildState | None:
+    from mawasu.words import Result
+
+    skipped = (Result.SUPERSEDED, Result.NOTHING)
+    builds = (b for b in reversed(state.builds.values()) if b.environment == environment and b.result not in skipped)
+    return next(builds, None)
+
+
+def _current(build: BuildState) -> str:
+    started = [step.name for step in build.steps if step.started and step.outcome is None]
+    return started[-1] if started else "waiting"
+
+
+def _running() -> dict[str, RevisionStatus]:
+    from mawasu.cli.context import home
+    from mawasu.platforms.local.services import running
+
+    return {status.revision: status for status in running(home())}

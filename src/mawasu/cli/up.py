@@ -1,0 +1,110 @@
+"""`mawasu up`: start the daemon in the background, and make the repository one stands in a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("up", help="Start mawasu here; in a git repository, also make it a place to push to.")(up)
+
+
+def up(
+    project: Annotated[
+        str | None, typer.Option("--project", help="Make an empty project of this name (on a server).")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", help="The gateway's port on loopback.")] = 8080,
+    builds: Annotated[int, typer.Option("--builds", min=1, help="How many builds at once.")] = 2,
+    trust_pushers: Annotated[
+        bool, typer.Option("--trust-pushers", help="Run pushed code without a sandbox.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    from mawasu.cli.context import home, is_up
+    from mawasu.cli.output import emit, say
+
+    running = is_up()
+    started = running is None
+    found = running or start(port, builds, trust_pushers)
+    remote = _project(project)
+    if as_json:
+        emit({**found, "home": str(home().path), "started": started, "remote": str(remote) if remote else None})
+        return
+    say(f"mawasu is up{'' if started else ' already'}: {found['url']}  (home {home().path})")
+    if remote is not None:
+        say(f"push to it:  git push {_name_of_remote(remote)}")
+    else:
+        say("in a repository with a mawasu.yaml, `mawasu up` makes it a project; `mawasu init NAME` writes a first one")
+
+
+def start(port: int, builds: int, trust_pushers: bool) -> dict[str, Any]:
+    """Start the daemon detached from this terminal; return what it says when it is ready."""
+    import json
+    import os
+    import subprocess
+    import sys
+
+    from mawasu.cli.context import home
+    from mawasu.errors import MawasuError, PlatformError
+
+    at = home()
+    at.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    reading, writing = os.pipe()
+    log = (at.path / "daemon.log").open("ab")
+    trust = "trust" if trust_pushers else "sandbox"
+    argv = [sys.executable, "-m", "mawasu.daemon", str(at.path), str(port), str(builds), trust, str(writing)]
+    subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writing], start_new_session=True, cwd=at.path
+    )
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        line = pipe.readline()
+    if not line:
+        raise PlatformError("the daemon ended before it was ready", f"see {at.path}/daemon.log")
+    said: dict[str, Any] = json.loads(line)
+    if "error" in said:
+        error = MawasuError(said["error"], said["hint"])
+        error.exit_status = said["exit_status"]
+        raise error
+    return said
+
+
+def _project(name: str | None) -> Path | None:
+    """The bare repository to push to: of the checkout one stands in (which gets it as a remote), or by name."""
+    from mawasu.cli.context import checkout_root, home
+    from mawasu.errors import UsageError
+    from mawasu.triggers.projects import create_project, project_name
+
+    if name is not None:
+        return create_project(home(), name)
+    try:
+        root = checkout_root()
+    except UsageError:
+        return None
+    if not any(root.glob("mawasu.yaml")) and not any(root.glob("*/mawasu.yaml")):
+        return None
+    bare = create_project(home(), project_name(root.name))
+    _add_remote(root, bare)
+    return bare
+
+
+def _add_remote(root: Path, bare: Path) -> None:
+    import subprocess
+
+    remotes = subprocess.run(["git", "-C", root, "remote"], capture_output=True, text=True, check=True).stdout.split()
+    verb = "set-url" if "mawasu" in remotes else "add"
+    subprocess.run(["git", "-C", root, "remote", verb, "mawasu", bare], check=True)
+
+
+def _name_of_remote(bare: Path) -> str:
+    from mawasu.cli.context import checkout_root
+    from mawasu.errors import UsageError
+
+    try:
+        checkout_root()
+    except UsageError:
+        return f"{bare} BRANCH"
+    return "mawasu BRANCH"

@@ -1,0 +1,181 @@
+"""The daemon: one per home. Takes pushes over a socket, builds them, and keeps what is served."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from mawasu.daemon.control import Control
+from mawasu.daemon.converge import Converge
+from mawasu.daemon.ledgers import Ledgers
+from mawasu.daemon.pushes import Pushes, Taken
+from mawasu.errors import MawasuError, UsageError
+from mawasu.executor.build import Shop
+from mawasu.executor.commit import git_dir
+from mawasu.executor.follow import follow
+from mawasu.executor.logs import FileLog
+from mawasu.executor.queue import Job, Queue
+from mawasu.executor.sites import Live, Sites
+from mawasu.git.repository import heads
+from mawasu.home import Home
+from mawasu.ledger.entries import BuildFinished
+from mawasu.platforms.local import LocalPlatform
+from mawasu.triggers.projects import install_hooks, projects
+from mawasu.triggers.scan import delivered, fresh, scan
+from mawasu.triggers.watch import Watcher
+from mawasu.words import Push, Result
+
+TICK = 5.0
+"""Seconds between looks at time: expiry, branches whose hook was missed, watched remotes that are due."""
+
+
+def lock(home: Home) -> IO[str]:
+    """Hold the home for as long as the returned file is open. Raises UsageError if another daemon does."""
+    home.create()
+    file = home.lock.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise UsageError(
+            f"mawasu is up on {home.path} already (process {file.read().strip() or 'unknown'})", "`mawasu down` stops it"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+class Daemon:
+    """`start` returns when pushes are taken and everything that was served is served again."""
+
+    def __init__(self, home: Home, port: int, builds: int, trust_pushers: bool) -> None:
+        self.home = home
+        self._lock_file = lock(home)
+        self.log = FileLog(home.path / "daemon.log")
+        self.platform = LocalPlatform(home, port=port, trust_pushers=trust_pushers)
+        self.ledgers = Ledgers(home)
+        live = Live(self.platform.services, Sites(self.platform.gateway))
+        self.shop = Shop(home, self.platform, live, self.platform.secrets.resolve)
+        self.queue = Queue(builds, self._bug)
+        self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)
+        self.converge = Converge(self.shop, live, self.ledgers, self.log)
+        self.control = Control(home.daemon_socket, self._answer, self.log)
+        self.stopped = threading.Event()
+        self._watched: dict[str, tuple[float, Watcher]] = {}  # project → when to look again
+
+    def start(self) -> None:
+        self.platform.start()
+        self.converge.adopt()
+        for project in projects(self.home):
+            install_hooks(self.home, Path(project.repo))
+        self.pushes.resume()
+        self.scan()
+        self.control.start()
+        threading.Thread(target=self._tick, name="tick", daemon=True).start()
+        threading.Thread(target=_warm, name="warm", daemon=True).start()
+
+    def stop(self) -> None:
+        """Leave: what is served is served on, unfinished builds are resumed by the next start."""
+        self.shop.stopping.set()
+        self.control.stop()
+        self.queue.stop(timeout=5.0)
+        self.stopped.set()
+
+    # ------------------------------------------------------------------------------------------------ time
+
+    def scan(self) -> None:
+        """Pushes whose hook was never heard (the daemon was down): compare heads with what was taken."""
+        for project in projects(self.home):
+            for push in scan(project.name, Path(project.repo), self.pushes.known_heads(project.name)):
+                self._take(push)
+
+    def _tick(self) -> None:
+        while not self.stopped.wait(TICK):
+            try:
+                self.converge.expire(self.pushes)
+                self._poll()
+                self.scan()
+            except MawasuError as error:
+                self.log.write(f"tick: {error}")
+
+    def _poll(self) -> None:
+        """Look at the followed remotes that are due; what moved there is found by the scan that comes next."""
+        for project in projects(self.home):
+            if project.watch is None:
+                self._watched.pop(project.name, None)
+                continue
+            due, watcher = self._watched.get(project.name, (0.0, Watcher(project, project.watch)))
+            if time.monotonic() >= due:
+                before = watcher.state
+                watcher.poll_once()
+                if watcher.state != before:
+                    self.log.write(f"watch {project.name}: {watcher.state}")
+                self._watched[project.name] = (time.monotonic() + watcher.wait, watcher)
+
+    # ------------------------------------------------------------------------------------------------ pushes
+
+    def _take(self, push: Push) -> tuple[list[Taken], list[str]]:
+        taken, said = self.pushes.take(push)
+        for line in said:
+            self.log.write(f"{push.project} {push.branch!a}: {line}")
+        return taken, said
+
+    def _answer(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """One request of the hook or the command line; each answer is one JSON line."""
+        match request.get("op"):
+            case "ping":
+                yield {"pid": os.getpid(), "url": self.platform.gateway.url, "limiter": self.platform.limiter, "sandbox": self.platform.sandbox.name}
+            case "push":
+                yield from self._pushed(request["project"], request["updates"])
+            case "stop":
+                yield {"stopping": os.getpid()}
+                threading.Thread(target=self.stop, daemon=True).start()
+            case other:
+                yield {"error": f"unknown request {other!r}"}
+
+    def _pushed(self, project: str, updates: list[list[str]]) -> Iterator[dict[str, Any]]:
+        """The hook's message: take what is new, then tell how it goes until all its builds are done."""
+        taken: list[Taken] = []
+        repo = git_dir(self.home.repos, project)
+        for push in fresh(delivered(project, updates), self.pushes.known_heads(project), heads(repo)):
+            more, said = self._take(push)
+            taken += more
+            yield from ({"say": line} for line in said)
+        for build in taken:
+            yield {"follow": f"mawasu logs -f {build.build} --feature {build.feature}"}
+            yield from ({"say": line} for line in self._follow(build))
+        yield {"done": True}
+
+    def _follow(self, build: Taken) -> Iterator[str]:
+        return follow(
+            self.ledgers.of(build.feature), self.platform.store, build.build, build.entry, until=self.stopped.is_set
+        )
+
+    def _bug(self, job: Job, error: BaseException) -> None:
+        """A build ended by a fault of mawasu itself: it is recorded, with where its traceback stands."""
+        import traceback
+
+        for line in traceback.format_exception(error):
+            self.log.write(line.rstrip())
+        reason = f"mawasu itself failed: {type(error).__name__}: {error}"
+        hint = f"the traceback is in {self.log.path}; please report it"
+        self.ledgers.of(job.feature).append(BuildFinished(job.build, Result.FAILED, reason, hint))
+
+
+def _warm() -> None:
+    """Import what the first build would otherwise wait for."""
+    import httpx
+    import jsonschema
+    import numpy as np
+    import pyarrow.csv
+    import pyarrow.dataset
+    import pyarrow.parquet
+
+    del httpx, jsonschema, np, pyarrow
+

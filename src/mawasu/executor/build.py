@@ -1,0 +1,207 @@
+"""One build from its push to its end: read, plan, walk the steps, record each intention and outcome."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mawasu.errors import MawasuError, SpecError
+from mawasu.executor.commit import CommitOf, git_dir, read_feature
+from mawasu.executor.deploy import Deploy
+from mawasu.executor.known import known
+from mawasu.executor.logs import FileLog, log_path
+from mawasu.executor.sites import Live
+from mawasu.executor.steps import Walk, do
+from mawasu.git.repository import read_tree
+from mawasu.home import Home
+from mawasu.ledger import Ledger
+from mawasu.ledger.entries import AnyBody, BuildFinished, BuildPlanned, StepFinished, StepStarted
+from mawasu.ledger.fold import BuildState
+from mawasu.plan import Known, Plan, Step, StepKind, plan
+from mawasu.ports import Cancel, Workshop
+from mawasu.spec.environments import environment_of
+from mawasu.words import Outcome, Result, Tree, short
+
+Secrets = Callable[[tuple[str, ...], str, str, bool], Mapping[str, str]]
+"""Names, environment, step, whether it is a preview → values."""
+
+
+class Locks:
+    """A lock per name: one key is worked on once, one environment is switched by one build at a time."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def of(self, name: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+
+@dataclass
+class Shop:
+    """What all builds of a home share."""
+
+    home: Home
+    workshop: Workshop
+    live: Live | None  # None: nothing is served here (`mawasu run`)
+    secrets: Secrets
+    locks: Locks = field(default_factory=Locks)
+    told: Callable[[AnyBody], None] = lambda body: None  # every entry of every build, as it is written
+    stopping: threading.Event = field(default_factory=threading.Event)  # builds are left for the next start
+
+
+@dataclass
+class Ended:
+    result: Result
+    reason: str = ""
+    hint: str = ""
+    faults: tuple[str, ...] = ()
+
+
+class Build:
+    """Runs one build of a feature.
+
+    `repo` is the git directory that holds its files (default: the project's bare one); `tree` is what to build where
+    that is not a commit's tree (a dirty working tree).
+    """
+
+    def __init__(
+        self, shop: Shop, ledger: Ledger, build: BuildState, repo: str | None = None, tree: Tree | None = None
+    ) -> None:
+        self.shop, self.ledger, self.build = shop, ledger, build
+        self.repo = repo or git_dir(shop.home.repos, build.push.project)
+        self.tree = tree
+        self.deploy: Deploy | None = None
+
+    def run(self, cancel: Cancel) -> Ended:
+        """Walk to the end and record it. Expected errors become the build's end; the old release serves on."""
+        began = time.monotonic()
+        try:
+            ended = self._run(cancel)
+        except SpecError as error:
+            faults = tuple(str(fault) for fault in error.faults)
+            ended = Ended(Result.FAILED, f"{self.build.file} has {_count(faults, 'fault')}", error.hint, faults)
+        except MawasuError as error:
+            ended = Ended(Result.FAILED, error.message, error.hint)
+        finally:
+            if self.deploy is not None:
+                self.deploy.give_up()
+        if self.shop.stopping.is_set() and ended.result is Result.SUPERSEDED:
+            return Ended(Result.CANCELLED, "mawasu is stopping; the next start goes on here")
+        seconds = round(time.monotonic() - began, 3)
+        self._append(
+            BuildFinished(self.build.number, ended.result, ended.reason, ended.hint, seconds, ended.faults)
+        )
+        return ended
+
+    def _run(self, cancel: Cancel) -> Ended:
+        push = self.build.push
+        if push.new is None:
+            return Ended(Result.NOTHING, f"branch {push.branch} was deleted")
+        tree = self.tree or read_tree(self.repo, push.new)
+        at = read_feature(self.repo, tree, self.build.file)
+        chosen = environment_of(at.feature, push.branch)
+        environment, preview = ("", False) if push.dirty or chosen is None else (chosen.name, chosen.preview)
+        if not environment and not push.dirty:
+            return Ended(Result.NOTHING, f"no environment takes branch {push.branch}")
+        facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store)
+        planned = plan(at.feature, tree, environment, facts, preview=preview)
+        digest = self.shop.workshop.store.put_bytes(msgspec.json.encode(planned))
+        steps = tuple((step.name, step.key, step.runs) for step in planned.steps)
+        self._append(BuildPlanned(self.build.number, digest, steps, planned.release))
+        if planned.nothing:
+            return Ended(Result.NOTHING, "nothing that this feature reads has changed")
+        return self._walk(at, planned, facts, cancel)
+
+    def _walk(self, at: CommitOf, planned: Plan, facts: Known, cancel: Cancel) -> Ended:
+        walk = self._prepare(at, planned, facts)
+        for step in planned.steps:
+            if cancel.is_set() and not (self.deploy and self.deploy.switched):
+                return Ended(Result.SUPERSEDED, "a newer push to the branch took its place")
+            outcome = self._reused(step) or self._step(step, walk, cancel)
+            walk.outcomes[step.name] = outcome
+            if outcome.result is not Result.OK:
+                if cancel.is_set():
+                    return Ended(Result.SUPERSEDED, "a newer push to the branch took its place")
+                result = Result.BLOCKED if outcome.result is Result.BLOCKED else Result.FAILED
+                return Ended(result, f"{step.name}: {outcome.message or outcome.result}", outcome.hint)
+            if step.kind is StepKind.JUDGE and not planned.preview and planned.environment:
+                blocked = _blocked(outcome)
+                if blocked:
+                    return blocked
+        if planned.switches:
+            return Ended(Result.SERVED, f"{planned.environment} serves {walk.name}")
+        return Ended(Result.OK, "every step is done; there is nothing to switch")
+
+    def _prepare(self, at: CommitOf, planned: Plan, facts: Known) -> Walk:
+        push = self.build.push
+        assert push.new is not None
+        commit = "dirty" if push.dirty else short(push.new)
+        champion = facts.champion
+        walk = Walk(
+            at=at,
+            champion=CommitOf(champion.feature, champion.tree, at.repo) if champion else None,
+            plan=planned,
+            known=facts,
+            state=self.ledger.state,
+            workshop=self.shop.workshop,
+            home=self.shop.home,
+            name=f"{planned.feature}/{push.branch}/{commit}",
+            environment=planned.environment,
+            outcomes={},
+            secrets=lambda names, step: self.shop.secrets(names, planned.environment, step, planned.preview),
+        )
+        if planned.switches and self.shop.live is not None:
+            self.deploy = Deploy(walk, self.build.number, push.new, push.branch, self.shop.live, self._append)
+        return walk
+
+    def _append(self, body: AnyBody) -> None:
+        self.ledger.append(body)
+        self.shop.told(body)
+
+    def _reused(self, step: Step) -> Outcome | None:
+        if step.runs:
+            return None
+        return self.ledger.state().done[step.key].outcome
+
+    def _step(self, step: Step, walk: Walk, cancel: Cancel) -> Outcome:
+        pure = step.kind in _PURE
+        name = step.key if pure else f"environment/{walk.plan.feature}/{walk.environment}"
+        with self.shop.locks.of(name):
+            done = self.ledger.state().done.get(step.key) if pure else None
+            if done is not None:  # another build finished this very key while this one waited
+                return done.outcome
+            return self._do(step, walk, cancel)
+
+    def _do(self, step: Step, walk: Walk, cancel: Cancel) -> Outcome:
+        log = FileLog(log_path(self.shop.home, walk.plan.feature, self.build.number, step.name))
+        self._append(StepStarted(self.build.number, step.name, step.key))
+        try:
+            if step.kind in _PURE:
+                outcome = do(step, walk, log, cancel)
+            else:
+                assert self.deploy is not None
+                outcome = self.deploy.do(step, log, cancel)
+        finally:
+            log.close()
+        self._append(StepFinished(self.build.number, step.name, step.key, outcome))
+        return outcome
+
+
+_PURE = {StepKind.DATA, StepKind.IMAGE, StepKind.TRAIN, StepKind.EVALUATE, StepKind.JUDGE}
+
+
+def _blocked(outcome: Outcome) -> Ended | None:
+    verdict = outcome.facts["verdict"]
+    if verdict["decision"] == "pass":
+        return None
+    return Ended(Result.BLOCKED, verdict["reason"], verdict.get("hint", ""))
+
+
+def _count(items: tuple[object, ...], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

@@ -1,0 +1,196 @@
+"""Doing what is live: register, start the challenger, ask it, one switch of service and gateway, drain."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mawasu.errors import BlockedError, MawasuError
+from mawasu.executor.candidate import Answer, check_examples
+from mawasu.executor.commit import CommitOf
+from mawasu.executor.contract import check_contract
+from mawasu.executor.sites import Live
+from mawasu.executor.steps import Walk, ensure_image, resources
+from mawasu.ledger.entries import AnyBody, ReleaseRegistered, SwitchIntended, Switched
+from mawasu.plan import Step, StepKind
+from mawasu.ports import Cancel, Log
+from mawasu.spec import examples as spec_examples
+from mawasu.spec.documents import document
+from mawasu.spec.examples import Example
+from mawasu.words import Digest, Endpoint, Handler, Image, Outcome, Result, ServiceSpec, Site
+
+DRAIN = 10.0
+"""Seconds that requests under way may take to finish once traffic has moved."""
+
+
+@dataclass
+class Deploy:
+    """The live half of one build."""
+
+    walk: Walk
+    build: int
+    commit: str
+    branch: str
+    live: Live
+    record: Callable[[AnyBody], object]
+    endpoint: Endpoint | None = None
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    switched: bool = False
+    previous: str = ""  # the revision that traffic left
+
+    @property
+    def release(self) -> Digest:
+        assert self.walk.plan.release is not None
+        return self.walk.plan.release
+
+    @property
+    def revision(self) -> str:
+        return revision_of(self.walk.plan.feature, self.walk.environment, self.build)
+
+    def do(self, step: Step, log: Log, cancel: Cancel) -> Outcome:
+        """Run one live step; an expected error becomes its outcome."""
+        began = time.monotonic()
+        doers: dict[StepKind, Callable[[Log, Cancel], str]] = {
+            StepKind.REGISTER: self._register,
+            StepKind.START: self._start,
+            StepKind.EXAMPLES: self._examples,
+            StepKind.CONTRACT: self._contract,
+            StepKind.GRANT: self._grant,
+            StepKind.SWITCH: self._switch,
+            StepKind.DRAIN: self._drain,
+        }
+        try:
+            outcome = Outcome(Result.OK, message=doers[step.kind](log, cancel))
+        except BlockedError as error:
+            outcome = Outcome(Result.BLOCKED, message=error.message, hint=error.hint)
+        except MawasuError as error:
+            outcome = Outcome(Result.FAILED, message=error.message, hint=error.hint)
+        if outcome.message:
+            log.write(outcome.message)
+        return msgspec.structs.replace(outcome, seconds=round(time.monotonic() - began, 3))
+
+    def give_up(self) -> None:
+        """The candidate will not serve: end it, unless traffic already moved to it."""
+        if not self.switched and self.endpoint is not None:
+            self.live.services.stop(self.revision, drain=0)
+
+    # ------------------------------------------------------------------------------------------------ steps
+
+    def _register(self, log: Log, cancel: Cancel) -> str:
+        model = model_of(self.walk)
+        keys = {step.name: step.key for step in self.walk.plan.steps}
+        parts = {"model": model} if model else {}
+        self.record(
+            ReleaseRegistered(
+                build=self.build,
+                release=self.release,
+                name=self.walk.name,
+                commit=self.commit,
+                branch=self.branch,
+                parts=parts,
+                keys=keys,
+            )
+        )
+        return f"release {self.walk.name}"
+
+    def _start(self, log: Log, cancel: Cancel) -> str:
+        walk = self.walk
+        image = ensure_image(walk.at, "api", walk, log, cancel)
+        spec = service_spec(walk.at, walk.environment, self.release, self.revision, image, model_of(walk), walk.secrets)
+        self.endpoint = self.live.services.start(spec, log)
+        self.live.services.wait_ready(self.revision, spec.resources.timeout, cancel)
+        return f"{spec.replicas} replica{'s' if spec.replicas != 1 else ''} ready"
+
+    def _examples(self, log: Log, cancel: Cancel) -> str:
+        assert self.endpoint is not None
+        found = examples_of(self.walk.at)
+        self.answers = check_examples(self.endpoint, found, log)
+        return f"{len(found)} of {len(found)} examples as expected"
+
+    def _contract(self, log: Log, cancel: Cancel) -> str:
+        auth = self.walk.at.feature.auth
+        assert auth is not None
+        text = self.walk.at.text(auth.openapi)
+        found = [example for example in examples_of(self.walk.at) if example.name in self.answers]
+        check_contract(document(text, file=auth.openapi), found, self.answers, log)
+        return f"answers of {len(found)} examples agree with {auth.openapi}"
+
+    def _grant(self, log: Log, cancel: Cancel) -> str:
+        self.live.services.grant(self.revision)
+        return "the gateway, and nobody else, may call it"
+
+    def _switch(self, log: Log, cancel: Cancel) -> str:
+        assert self.endpoint is not None
+        site = site_of(self.walk.at, self.walk.environment, self.endpoint)
+        self.record(SwitchIntended(self.build, self.walk.environment, self.release, self.revision))
+        current = self.walk.state().environments.get(self.walk.environment)
+        self.previous = current.serving.revision if current and current.serving else ""
+        self.live.sites.put(site)
+        self.switched = True
+        self.record(Switched(self.build, self.walk.environment, self.release, self.revision, self.previous))
+        return f"{site.prefix} serves it"
+
+    def _drain(self, log: Log, cancel: Cancel) -> str:
+        if not self.previous or self.previous == self.revision:
+            return "nothing to drain"
+        self.live.services.stop(self.previous, drain=DRAIN)
+        return f"{self.previous} finished what it had and left"
+
+
+def revision_of(feature: str, environment: str, build: int) -> str:
+    """Short, because Unix socket paths are; the same for the same build, so that a resumed build finds it."""
+    mark = hashlib.sha256(f"{feature}/{environment}/{build}".encode()).hexdigest()[:6]
+    return f"{feature[:16]}-{build}-{mark}"
+
+
+def service_spec(
+    at: CommitOf,
+    environment: str,
+    release: Digest,
+    revision: str,
+    image: Image,
+    model: Digest | None,
+    secrets: Callable[[tuple[str, ...], str], Mapping[str, str]],
+) -> ServiceSpec:
+    """What every replica of a revision runs: the same from the same commit, so that a restart finds it again."""
+    api = at.feature.api
+    assert api is not None
+    return ServiceSpec(
+        revision=revision,
+        feature=at.feature.name,
+        environment=environment,
+        release=release,
+        source=at.source(*api.paths),
+        image=image,
+        handler=Handler(
+            target=api.handler or "",
+            command=api.command or "",
+            max_batch=api.batch.max_size,
+            max_wait_ms=api.batch.max_wait_ms,
+        ),
+        model=model,
+        resources=resources(api.resources, api.timeout),
+        replicas=api.scale.min,
+        secrets=secrets(api.secrets, "api"),
+    )
+
+
+def model_of(walk: Walk) -> Digest | None:
+    return walk.output("train", "MAWASU_MODEL") if walk.at.feature.training else None
+
+
+def examples_of(at: CommitOf) -> list[Example]:
+    api = at.feature.api
+    if api is None or api.examples is None:
+        return []
+    return list(spec_examples.parse(at.text(api.examples), file=api.examples))
+
+
+def site_of(at: CommitOf, environment: str, endpoint: Endpoint) -> Site:
+    auth = at.feature.auth
+    assert auth is not None, "validation refuses an api without auth"
+    return Site(at.feature.name, environment, at.text(auth.openapi), auth.openapi, endpoint)

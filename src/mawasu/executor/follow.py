@@ -1,0 +1,84 @@
+"""A build as lines for people, while it happens: what `git push`, `mawasu logs -f` and `mawasu run` print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from mawasu.errors import CorruptError
+from mawasu.ledger import Ledger
+from mawasu.ledger.entries import (
+    AnyBody,
+    BuildFinished,
+    BuildPlanned,
+    BuildQueued,
+    StepFinished,
+    StepStarted,
+)
+from mawasu.plan import Plan
+from mawasu.ports import Store
+from mawasu.words import Result, short
+
+MARKS = {
+    Result.OK: "✓",
+    Result.SERVED: "✓",
+    Result.NOTHING: "·",
+    Result.SUPERSEDED: "↷",
+    Result.BLOCKED: "■",
+}
+
+
+def follow(
+    ledger: Ledger, store: Store, build: int, start: int = 1, wait: bool = True, until: Callable[[], bool] = lambda: False
+) -> Iterator[str]:
+    """Lines of one build from entry `start` on, until it is finished (`wait`: as they come) or `until()` says so."""
+    number = start
+    while True:
+        for entry in ledger.entries(number):
+            number = entry.number + 1
+            if getattr(entry.body, "build", None) != build:
+                continue
+            yield from lines(entry.body, store)
+            if isinstance(entry.body, BuildFinished):
+                return
+        if not wait or until():
+            return
+        ledger.wait(number, 0.5)
+
+
+def lines(body: AnyBody, store: Store) -> Iterator[str]:
+    """One entry for people; entries that tell them nothing new give no line."""
+    match body:
+        case BuildQueued(build, push, environment):
+            commit = short(push.new) if push.new else "deleted"
+            where = f" → {environment}" if environment else ""
+            yield f"build {build} · {push.branch} {commit}{where}"
+        case BuildPlanned():
+            yield from (f"  {line}" for line in plan_of(store, body))
+        case StepStarted(step=step):
+            yield f"  {step} …"
+        case StepFinished(step=step, outcome=outcome):
+            mark = MARKS.get(outcome.result, "✗")
+            said = outcome.message or ("" if outcome.result is Result.OK else str(outcome.result))
+            yield f"  {mark} {step} {outcome.seconds:.1f} s" + (f"  {said}" if said else "")
+        case BuildFinished():
+            yield from _ended(body)
+
+
+def _ended(body: BuildFinished) -> Iterator[str]:
+    yield from (f"  {fault}" for fault in body.faults)
+    mark = MARKS.get(body.result, "✗")
+    yield f"{mark} build {body.build} {body.result}: {body.reason} ({body.seconds:.1f} s)"
+    if body.hint:
+        yield f"  {body.hint}"
+
+
+def plan_of(store: Store, body: BuildPlanned) -> list[str]:
+    """The plan as its own lines; the bare steps if its text is gone."""
+    try:
+        return msgspec.json.decode(store.read(body.plan), type=Plan).lines()
+    except CorruptError:
+        return [f"{'▶' if runs else '·'} {name}" for name, _, runs in body.steps]
+
+

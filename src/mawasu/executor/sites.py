@@ -1,0 +1,40 @@
+"""What the gateway serves, over all features of a home: one table, changed under one lock."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from mawasu.ports import Gateway, Services
+from mawasu.words import Site
+
+Address = tuple[str, str]  # feature, environment
+
+
+class Sites:
+    """The table of sites. A change is handed to the gateway whole, and kept only if the gateway took it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._sites: dict[Address, Site] = {}
+        self._lock = threading.Lock()
+
+    def put(self, *sites: Site) -> None:
+        with self._lock:
+            self._give({**self._sites, **{(site.feature, site.environment): site for site in sites}})
+
+    def remove(self, feature: str, environment: str) -> None:
+        with self._lock:
+            self._give({address: site for address, site in self._sites.items() if address != (feature, environment)})
+
+    def _give(self, sites: dict[Address, Site]) -> None:
+        self._gateway.switch(list(sites.values()))
+        self._sites = sites
+
+
+@dataclass(frozen=True)
+class Live:
+    """What serves: the services, and the table of sites that leads to them."""
+
+    services: Services
+    sites: Sites
