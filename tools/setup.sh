@@ -1,0 +1,32 @@
+#!/bin/sh
+# Makes .venv with everything that mawasu, its tests and its demo need, from hashed requirements.
+# Run again it does nothing unless the requirements changed.
+set -eu
+cd "$(dirname "$0")/.."
+
+# Debian and Ubuntu: git and python3 are there by assumption, the rest is installed where we may.
+missing=""
+command -v bwrap >/dev/null || missing="$missing bubblewrap"
+command -v strace >/dev/null || missing="$missing strace"
+command -v setpriv >/dev/null || [ "$(uname)" != Linux ] || missing="$missing util-linux"
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+if [ -n "$missing" ] && command -v apt-get >/dev/null; then
+  if [ "$(id -u)" = 0 ]; then as_root=""; elif sudo -n true 2>/dev/null; then as_root="sudo"; else as_root="no"; fi
+  if [ "$as_root" = no ]; then
+    echo "these packages are missing and I may not install them:$missing — apt-get install$missing" >&2
+    exit 1
+  fi
+  echo "installing$missing"
+  $as_root apt-get update -qq
+  # shellcheck disable=SC2086 # a list of words on purpose
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq $missing >/dev/null
+fi
+
+want=$(cat requirements/*.txt pyproject.toml | cksum)
+[ "$(cat .venv/.made 2>/dev/null)" = "$want" ] && exit 0
+echo "making .venv"
+[ -x .venv/bin/python ] || python3 -m venv .venv
+.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+VIRTUAL_ENV=.venv .venv/bin/uv pip sync -q --require-hashes --compile-bytecode requirements/dev.txt
+VIRTUAL_ENV=.venv .venv/bin/uv pip install -q --no-deps --no-build-isolation --editable .
+echo "$want" > .venv/.made
