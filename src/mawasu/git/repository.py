@@ -56,7 +56,9 @@ def read_tree(repo: Repo, commit: str) -> Tree:
     Raises PlatformError when there is no such commit, StepError for a path that is not UTF-8.
     """
     _check_object_name(commit)
-    _, out = git("ls-tree", "-r", "-z", "--full-tree", commit, repo=repo)
+    status, out = git("ls-tree", "-r", "-z", "--full-tree", commit, repo=repo, ok=(0, 128))
+    if status != 0:
+        raise PlatformError(f"there is no commit {commit} in {os.fspath(repo)}", "push it again")
     files = {}
     for record in out.split(b"\0")[:-1]:
         meta, _, path = record.partition(b"\t")
