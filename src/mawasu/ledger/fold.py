@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import msgspec
@@ -19,8 +19,8 @@ from mawasu.ledger.entries import (
     ReleaseRegistered,
     StepFinished,
     StepStarted,
-    SwitchIntended,
     Switched,
+    SwitchIntended,
     digest_of_entry,
 )
 from mawasu.words import Digest, Outcome, Push, Result
@@ -102,11 +102,12 @@ class State(msgspec.Struct):
 
     number: int = 0
     head: Digest | None = None
-    builds: dict[int, BuildState] = {}
-    done: dict[Digest, Done] = {}
-    releases: dict[Digest, ReleaseState] = {}
+    builds: MutableMapping[int, BuildState] = {}
+    done: MutableMapping[Digest, Done] = {}
+    releases: MutableMapping[Digest, ReleaseState] = {}
     environments: dict[str, EnvironmentState] = {}
     heads: dict[str, str] = {}  # project/branch → commit of the last push taken ("" when deleted)
+    open: dict[int, None] = {}  # builds without a result, in order of their entries
 
 
 def apply(state: State, entry: Entry, head: Digest | None = None) -> State:
@@ -120,8 +121,8 @@ def apply(state: State, entry: Entry, head: Digest | None = None) -> State:
 def unshared(state: State) -> State:
     """A state with dictionaries of its own. What they hold is immutable, so nothing deeper is copied."""
     new = copy.copy(state)
-    new.builds, new.done, new.releases = dict(state.builds), dict(state.done), dict(state.releases)
-    new.environments, new.heads = dict(state.environments), dict(state.heads)
+    new.builds, new.done, new.releases = copy.copy(state.builds), copy.copy(state.done), copy.copy(state.releases)
+    new.environments, new.heads, new.open = dict(state.environments), dict(state.heads), dict(state.open)
     return new
 
 
@@ -135,7 +136,7 @@ def apply_into(state: State, entry: Entry, head: Digest | None = None) -> State:
 
 def unfinished(state: State) -> list[BuildState]:
     """Builds that are queued or running, oldest first."""
-    return [build for _, build in sorted(state.builds.items()) if build.result is None]
+    return [state.builds[number] for number in sorted(state.open)]
 
 
 def served_before(state: State, environment: str, release: Digest) -> bool:
@@ -154,15 +155,17 @@ def outcome_of(state: State, step: StepState) -> Outcome | None:
 def _queued(state: State, body: BuildQueued, time: float) -> None:
     push = body.push
     state.builds[body.build] = BuildState(body.build, push, body.environment, time)
+    state.open[body.build] = None
     if push.dirty:
         return  # a working tree is no commit: it moves no branch and belongs to no environment
     state.heads[f"{push.project}/{push.branch}"] = push.new or ""
     if body.environment and push.new:
-        changes = {"branch": push.branch, "last_push": time, "gone": False, "gone_since": 0.0}
-        _environment(state, body.environment, **changes)
+        _environment(
+            state, body.environment, body.build, branch=push.branch, last_push=time, gone=False, gone_since=0.0
+        )
 
 
-def _planned(state: State, body: BuildPlanned, time: float) -> None:
+def _planned(state: State, body: BuildPlanned, _time: float) -> None:
     """Planned again after a restart: steps that are the same keep what they have."""
     had = {(step.name, step.key): step for step in _steps(state, body.build)}
     steps = [
@@ -176,13 +179,13 @@ def _started(state: State, body: StepStarted, time: float) -> None:
     _step(state, body.build, body.step, body.key, started=time)
 
 
-def _finished_step(state: State, body: StepFinished, time: float) -> None:
+def _finished_step(state: State, body: StepFinished, _time: float) -> None:
     _step(state, body.build, body.step, body.key, outcome=body.outcome)
     if body.outcome.result is Result.OK:
         state.done.setdefault(body.key, Done(body.build, body.step, body.outcome))
 
 
-def _registered(state: State, body: ReleaseRegistered, time: float) -> None:
+def _registered(state: State, body: ReleaseRegistered, _time: float) -> None:
     _build(state, body.build, release=body.release)
     known = state.releases.get(body.release)
     if known is None or known.collected:
@@ -200,24 +203,27 @@ def _switched(state: State, body: Switched, time: float) -> None:
     serving = Serving(body.release, body.revision, body.build, time)
     known = state.environments.get(body.environment)
     history = [*known.history, serving] if known else [serving]
-    changes = {"serving": serving, "intended": None, "history": history, "gone": False, "gone_since": 0.0}
-    _environment(state, body.environment, body.build, **changes)
+    _environment(
+        state, body.environment, body.build, serving=serving, intended=None, history=history, gone=False, gone_since=0.0
+    )
 
 
 def _finished_build(state: State, body: BuildFinished, time: float) -> None:
     said = {"result": body.result, "reason": body.reason, "hint": body.hint, "faults": body.faults}
     _build(state, body.build, finished=time, **said)
-    for environment in list(state.environments.values()):
-        if environment.intended and environment.intended.build == body.build:
-            _environment(state, environment.name, intended=None)
+    state.open.pop(body.build, None)
+    build = state.builds.get(body.build)
+    environment = state.environments.get(build.environment) if build else None
+    if environment and environment.intended and environment.intended.build == body.build:
+        _environment(state, environment.name, body.build, intended=None)
 
 
 def _gone(state: State, body: EnvironmentGone, time: float) -> None:
     if body.environment in state.environments:
-        _environment(state, body.environment, serving=None, intended=None, gone=True, gone_since=time)
+        _environment(state, body.environment, 0, serving=None, intended=None, gone=True, gone_since=time)
 
 
-def _collected(state: State, body: Collected, time: float) -> None:
+def _collected(state: State, body: Collected, _time: float) -> None:
     for key in body.keys:
         state.done.pop(key, None)
     for release in body.releases:
@@ -246,7 +252,7 @@ def _step(state: State, number: int, name: str, key: Digest, **changes: Any) -> 
     _build(state, number, steps=steps)
 
 
-def _environment(state: State, name: str, build: int = 0, **changes: Any) -> None:
+def _environment(state: State, name: str, build: int, **changes: Any) -> None:
     """Change an environment; a new one has the branch of the build that first names it."""
     known = state.environments.get(name)
     if known is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from mawasu.errors import CorruptError
+from mawasu.errors import CorruptError, MawasuError
 from mawasu.ledger import checkpoints
 from mawasu.ledger.entries import AnyBody, Entry, decode, encode
 from mawasu.ledger.fold import State, apply_into, unshared
@@ -70,7 +70,7 @@ class Ledger:
                 entry = Entry(state.number + 1, state.head, time.time(), body)
                 data = encode(entry)
                 with reported("write entry", self._path(entry.number)):
-                    if entry.number % _SHARD == 0 and entry.number:
+                    if entry.number % _SHARD == 0:
                         # The entries before this shard may be another process's, not synced yet: no gap must appear.
                         sync_directory(self._path(entry.number - 1).parent)
                     created = self._area.create(self._path(entry.number), data)
@@ -85,8 +85,9 @@ class Ledger:
     def state(self) -> State:
         """What is true now. A value: later entries do not change it, and neither must you."""
         with self._changed:
+            state = self._refresh()
             self._shared = True
-            return self._refresh()
+            return state
 
     def wait(self, number: int, timeout: float) -> bool:
         """Wait until entry `number` exists; False if it does not within `timeout` seconds."""
@@ -108,13 +109,21 @@ class Ledger:
     def _refresh(self) -> State:
         """The state with all entries that are there."""
         if self._state is None:
-            self._state = checkpoints.load(self._checkpoints, self._digest_at)
-            self._saved = self._state.number
-            self._take(self._read_from(self._state.number + 1, self._state.head))
-            self._check_end(self._state.number)
-        elif self._path(self._state.number + 1).exists():
+            return self._open()
+        if self._path(self._state.number + 1).exists():
             self._take(self._read_from(self._state.number + 1, self._state.head))
         return self._state
+
+    def _open(self) -> State:
+        self._state = state = checkpoints.load(self._checkpoints, self._digest_at)
+        self._saved = state.number
+        try:
+            self._take(self._read_from(state.number + 1, state.head))
+            self._check_end(state.number)
+        except MawasuError:
+            self._state = None
+            raise
+        return state
 
     def _take(self, new: Iterator[tuple[Entry, Digest]] | list[tuple[Entry, Digest]]) -> None:
         """Fold new entries into the state; on a broken link, up to the link."""
