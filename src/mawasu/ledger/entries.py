@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mawasu.words import Digest, Outcome, Push, Result
+from mawasu.words import Digest, Outcome, Push, Result, digest_of
 
 
 class Body(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True):
@@ -88,6 +88,16 @@ class EnvironmentGone(Body, frozen=True, tag="environment.gone"):
     reason: str
 
 
+class Collected(Body, frozen=True, tag="collected"):
+    """What these steps wrote and these releases are made of may be removed from the store: they count as not done.
+
+    Written before anything is removed, so that no later plan reuses what is about to go.
+    """
+
+    keys: tuple[Digest, ...] = ()
+    releases: tuple[Digest, ...] = ()
+
+
 AnyBody = (
     BuildQueued
     | BuildPlanned
@@ -98,6 +108,7 @@ AnyBody = (
     | Switched
     | BuildFinished
     | EnvironmentGone
+    | Collected
 )
 
 
@@ -111,3 +122,20 @@ class Entry(msgspec.Struct, frozen=True):
     previous: Digest | None
     time: float
     body: AnyBody
+
+
+_DECODER = msgspec.json.Decoder(Entry)
+
+
+def encode(entry: Entry) -> bytes:
+    """The bytes an entry is stored as: one line of JSON."""
+    return msgspec.json.encode(entry) + b"\n"
+
+
+def decode(data: bytes) -> Entry:
+    """Inverse of `encode`. Raises msgspec.DecodeError for anything else."""
+    return _DECODER.decode(data)
+
+
+def digest_of_entry(entry: Entry) -> Digest:
+    return digest_of(encode(entry))
