@@ -43,10 +43,9 @@ def comparison(
     while decimals < 9 and end != limit and signed(end, decimals) == signed(limit, decimals):
         decimals += 1
     turned = "" if higher_is_better else "lower is better: "
-    return (
-        f"{metric} {number(values[0], decimals)} vs {number(values[1], decimals)} "
-        f"({turned}{signed(difference, decimals)}, {percent(confidence)} bound {signed(end, decimals)} {sign} {signed(limit, decimals)})"
-    )
+    values_said = f"{metric} {number(values[0], decimals)} vs {number(values[1], decimals)}"
+    bound_said = f"{percent(confidence)} bound {signed(end, decimals)} {sign} {signed(limit, decimals)}"
+    return f"{values_said} ({turned}{signed(difference, decimals)}, {bound_said})"
 
 
 def about(count: float) -> str:
