@@ -1,0 +1,19 @@
+"""What one server is told when it starts: a JSON file, written by the platform that runs it."""
+
+from __future__ import annotations
+
+from mawasu.words import Value
+
+
+class Config(Value, frozen=True):
+    """Paths are absolute; times in seconds; `queue` and `max_batch` count items."""
+
+    listen: str  # the Unix socket callers use
+    worker: str  # the Unix socket of the worker (handler) or of the bridge to the user's server (command)
+    release: str  # its digest, sent with every answer
+    command: bool = False
+    max_batch: int = 64
+    queue: int = 1024
+    deadline: float = 15.0  # a batch (command: a silent answer) that takes longer is given up
+    drain: float = 30.0
+    max_body: int = 32 * 2**20  # bytes

@@ -1,0 +1,287 @@
+"""The worker: runs a user's handler, or their HTTP server, inside the user's own image.
+
+One file, standard library only, Python ≥ 3.9: it is shown to the sandbox as it is and adds nothing to the image.
+
+    worker.py --socket S --handler package.module:function [--model DIR]    answers batches over the socket S
+    worker.py --socket S --command 'node server.js'        [--model DIR]    bridges S to the command's $PORT
+
+**Frames** (handler mode; all numbers big-endian). A frame is a header `length:u32 id:u32 parts:u32`, then `length`
+bytes holding the parts, each `length:u32 status:u8` and its bytes. A request's part is one caller's JSON array of
+items; the reply carries the same id and one part per part, whose status is OK (a JSON array with one answer per
+item), BAD (the items could not be read: a message) or FAILED (the handler did not answer: an id to find in the log).
+Replies come in the order of the requests; any number of requests may be under way. The first frame, from the worker,
+has id 0 and no parts: the model is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import traceback
+from types import ModuleType
+from typing import Any, BinaryIO, Callable, Dict, List, NoReturn, Optional, Sequence, Tuple, Union, cast
+
+HEADER = struct.Struct("!III")
+PART = struct.Struct("!IB")
+OK, BAD, FAILED = 0, 1, 2
+
+Part = Tuple[int, bytes]
+Predict = Callable[[Any, List[Any]], Any]
+
+
+def pack(number: int, parts: Sequence[Part]) -> bytes:
+    """One frame."""
+    body = [piece for status, data in parts for piece in (PART.pack(len(data), status), data)]
+    return b"".join((HEADER.pack(sum(map(len, body)), number, len(parts)), *body))
+
+
+def unpack(body: Union[bytes, memoryview], count: int) -> List[Part]:
+    """The parts of a frame's body. Raises struct.error when it is cut short."""
+    parts, at = [], 0
+    for _ in range(count):
+        length, status = PART.unpack_from(body, at)
+        at += PART.size
+        parts.append((status, bytes(body[at : at + length])))
+        at += length
+    return parts
+
+
+# ------------------------------------------------------------------------------------------------ handler mode
+
+
+class Failure(Exception):
+    """The handler answered with something that is not one JSON value per item."""
+
+
+class Worker:
+    """A loaded model and the function that asks it."""
+
+    def __init__(self, predict: Predict, model: Any) -> None:
+        self.predict = predict
+        self.model = model
+
+    def answer(self, groups: Sequence[bytes]) -> List[Part]:
+        """Answer each caller's items; what one caller sent never costs another its answer."""
+        replies = {}  # type: Dict[int, Part]
+        items = {}  # type: Dict[int, List[Any]]
+        for index, text in enumerate(groups):
+            try:
+                items[index] = json.loads(text)
+            except (ValueError, RecursionError) as error:  # too many digits, too deep: what JSON itself allows
+                replies[index] = (BAD, str(error).encode())
+        replies.update(self._together(items))
+        return [replies[index] for index in range(len(groups))]
+
+    def _together(self, items: Dict[int, List[Any]]) -> Dict[int, Part]:
+        """One call for all; when it fails, one call for each, so that only the guilty fail."""
+        if len(items) > 1:
+            try:
+                answers = self._call([item for group in items.values() for item in group])
+            except Exception:  # noqa: BLE001 S110 - told below, by the call that is at fault
+                pass
+            else:
+                replies, at = {}, 0
+                for index, group in items.items():
+                    replies[index] = self._encode(answers[at : at + len(group)])
+                    at += len(group)
+                return replies
+        return {index: self._alone(group) for index, group in items.items()}
+
+    def _alone(self, items: List[Any]) -> Part:
+        try:
+            return self._encode(self._call(items))
+        except Exception:  # noqa: BLE001 - the user's code may raise anything; the caller sees only where to look
+            return failed()
+
+    def _call(self, items: List[Any]) -> List[Any]:
+        answers = self.predict(self.model, items)
+        if hasattr(answers, "tolist"):  # an array
+            answers = answers.tolist()
+        if not isinstance(answers, (list, tuple)):
+            raise Failure("predict gave a {}, not a list".format(type(answers).__name__))
+        if len(answers) != len(items):
+            raise Failure("predict gave {} answers for {} items".format(len(answers), len(items)))
+        return list(answers)
+
+    def _encode(self, answers: List[Any]) -> Part:
+        try:
+            return OK, json.dumps(answers, default=plain, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError):
+            return failed()
+
+
+def plain(value: Any) -> Any:
+    """What JSON can say of a value it does not know: arrays and scalars of numpy, torch and the like."""
+    for name in ("tolist", "item"):
+        if hasattr(value, name):
+            return getattr(value, name)()
+    raise Failure("predict gave a {}.{}, which is not JSON".format(type(value).__module__, type(value).__qualname__))
+
+
+def failed() -> Part:
+    """Write the exception being handled to the log under a new id, and give the id to the caller."""
+    trace = os.urandom(8).hex()
+    kind, value, _ = sys.exc_info()
+    summary = "".join(traceback.format_exception_only(kind, value)).strip().replace("\n", " ")
+    print("mawasu: error {}: {}".format(trace, summary), file=sys.stderr)
+    traceback.print_exc()
+    sys.stderr.flush()
+    return FAILED, trace.encode()
+
+
+def load(target: str, model: Optional[str]) -> Worker:
+    """Import `package.module:function` and let the module load its model (without `load`: the directory itself)."""
+    name, _, function = target.partition(":")
+    module = importlib.import_module(name)  # type: ModuleType
+    predict = getattr(module, function, None)
+    if not callable(predict):
+        raise Failure("{} has no function {}".format(name, function or "after the colon"))
+    loader = getattr(module, "load", None)
+    loaded = loader(model) if callable(loader) else model
+    return Worker(cast(Predict, predict), loaded)
+
+
+def serve(listener: socket.socket, worker: Worker) -> NoReturn:
+    """Answer one server after another (a server that was restarted comes back), until the process is ended."""
+    while True:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            try:
+                connection.sendall(pack(0, ()))
+                converse(connection, stream, worker)
+            except ConnectionError:  # the server left
+                continue
+
+
+def converse(connection: socket.socket, stream: BinaryIO, worker: Worker) -> None:
+    while True:
+        header = stream.read(HEADER.size)
+        if len(header) < HEADER.size:
+            return
+        length, number, count = HEADER.unpack(header)
+        body = stream.read(length)
+        if len(body) < length:
+            return
+        connection.sendall(pack(number, worker.answer([data for _, data in unpack(body, count)])))
+
+
+def run_handler(path: str, target: str, model: Optional[str]) -> int:
+    """Listens before it loads, so that the server's connection is already there when the model is."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bind(listener, path)
+    try:
+        worker = load(target, model)
+    except Exception as error:  # noqa: BLE001 - importing runs the user's code
+        traceback.print_exc()
+        summary = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
+        print("mawasu: cannot load {}: {}".format(target, summary), file=sys.stderr)
+        return 1
+    # What was loaded stays: without this every full collection would walk the model again (100 ms seen at p99).
+    gc.collect()
+    gc.freeze()
+    print("mawasu: {} is loaded".format(target), file=sys.stderr, flush=True)
+    serve(listener, worker)
+
+
+def bind(listener: socket.socket, path: str) -> None:
+    """Listen at `path` in place of whoever listened there before."""
+    if os.path.exists(path):
+        os.unlink(path)
+    listener.bind(path)
+    listener.listen(128)
+
+
+# ------------------------------------------------------------------------------------------------ command mode
+
+
+def run_command(path: str, command: str, model: Optional[str]) -> int:
+    """Run the user's HTTP server and carry bytes between the socket and its port; ends as the command ends."""
+    import asyncio
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                data = await reader.read(65536)
+                if not data:
+                    break
+                writer.write(data)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+        except OSError:  # either side left: the other is told by closing both
+            writer.close()
+
+    async def main() -> int:
+        port = free_port()
+        environ = dict(os.environ, PORT=str(port))
+        process = await asyncio.create_subprocess_exec("/bin/sh", "-c", command, env=environ, start_new_session=True)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, process.pid, signal.SIGTERM)
+
+        async def bridge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:  # not listening yet, or not any more
+                writer.close()
+                return
+            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+            inner_writer.close()
+            writer.close()
+
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        bind(listener, path)
+        await asyncio.start_unix_server(bridge, sock=listener)
+        status = await process.wait()
+        end(process.pid, signal.SIGKILL)  # whatever it left in its group
+        print("mawasu: the command ended with status {}".format(status), file=sys.stderr, flush=True)
+        return status if status >= 0 else 128 - status
+
+    return asyncio.run(main())
+
+
+def end(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
+
+
+def free_port() -> int:
+    """A free port on loopback; in the sandbox loopback is the replica's own, so nobody can take it meanwhile."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return cast(int, probe.getsockname()[1])
+
+
+# ------------------------------------------------------------------------------------------------ both
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="worker.py", description="Run a handler or an HTTP server for mawasu.")
+    parser.add_argument("--socket", required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--secrets", help="a JSON object of variables to set before the user's code starts")
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--handler")
+    mode.add_argument("--command")
+    options = parser.parse_args(arguments)
+    # Python puts this file's directory first; the user's code lives in the working directory.
+    sys.path[:] = [os.getcwd()] + [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
+    if options.secrets:  # through a private file: arguments and the first environment can be read from outside
+        with open(options.secrets, encoding="utf-8") as file:
+            os.environ.update(json.load(file))
+    if options.model:
+        os.environ["MAWASU_MODEL"] = options.model
+    if options.handler:
+        return run_handler(options.socket, options.handler, options.model)
+    return run_command(options.socket, options.command, options.model)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
