@@ -155,16 +155,17 @@ def _judge(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     store, labels = walk.workshop.store, walk.output(f"data/{part.data}", "labels")
     challenger = data.read_scores(store, labels, walk.output("evaluate", "MAWASU_PREDICTIONS"), part.gate.slices)
     if walk.plan.gate is Gate.SAME:
-        verdict = judge.same_model(part.metric, challenger.label, challenger.score)
+        verdict = judge.same_model()
     elif walk.plan.gate is Gate.COMPARE:
-        champion = data.read_scores(
-            store, labels, walk.output("evaluate/champion", "MAWASU_PREDICTIONS"), part.gate.slices
-        )
+        predictions = walk.output("evaluate/champion", "MAWASU_PREDICTIONS")
+        champion = data.read_scores(store, labels, predictions, part.gate.slices)
         verdict = judge.compare(
             part.metric, challenger.label, challenger.score, champion.score, part.gate, challenger.slices
         )
     else:
-        verdict = judge.first(part.metric, challenger.label, challenger.score, part.gate)
+        wanted = {part.metric, *part.gate.first}
+        values = judge.measure(sorted(wanted), challenger.label, challenger.score)
+        verdict = judge.first(values, part.gate.first, len(challenger.label))
     log.write(verdict.reason)
     return Outcome(Result.OK, message=verdict.reason, facts={"verdict": msgspec.to_builtins(verdict)})
 

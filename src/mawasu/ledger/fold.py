@@ -43,6 +43,7 @@ class BuildState(msgspec.Struct, frozen=True, gc=False):
     push: Push
     environment: str
     queued: float
+    file: str = "mawasu.yaml"  # where in the repository the feature is described
     plan: Digest | None = None
     steps: list[StepState] = []
     release: Digest | None = None
@@ -90,6 +91,7 @@ class EnvironmentState(msgspec.Struct, frozen=True, gc=False):
     intended: Serving | None = None
     history: list[Serving] = []
     last_push: float = 0.0
+    expires: float | None = None  # seconds it lives without a push; only previews have it
     gone: bool = False
     gone_since: float = 0.0  # time of the entry that says so
 
@@ -154,15 +156,14 @@ def outcome_of(state: State, step: StepState) -> Outcome | None:
 
 def _queued(state: State, body: BuildQueued, time: float) -> None:
     push = body.push
-    state.builds[body.build] = BuildState(body.build, push, body.environment, time)
+    state.builds[body.build] = BuildState(body.build, push, body.environment, time, body.file)
     state.open[body.build] = None
     if push.dirty:
         return  # a working tree is no commit: it moves no branch and belongs to no environment
     state.heads[f"{push.project}/{push.branch}"] = push.new or ""
     if body.environment and push.new:
-        _environment(
-            state, body.environment, body.build, branch=push.branch, last_push=time, gone=False, gone_since=0.0
-        )
+        said = {"branch": push.branch, "last_push": time, "expires": body.expires}
+        _environment(state, body.environment, body.build, gone=False, gone_since=0.0, **said)
 
 
 def _planned(state: State, body: BuildPlanned, _time: float) -> None:
