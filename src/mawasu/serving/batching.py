@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
-from mawasu.serving.faults import Fault
+from mawasu.serving.errors import RequestError
 from mawasu.serving.worker import BAD, OK, Part
 
 Call = Callable[[Sequence[bytes]], asyncio.Future[list[Part]]]
@@ -45,13 +46,13 @@ class Batcher:
         self._planned = False
 
     async def ask(self, items: Sequence[bytes]) -> list[bytes]:
-        """One JSON value per item in, JSON arrays out that joined hold one answer per item. Raises Fault.
+        """One JSON value per item in, JSON arrays out that joined hold one answer per item. Raises RequestError.
 
         More items than fit a batch go as several; the first that fails speaks for all.
         """
         if self._asks and self.queued + len(items) > self._limit:
             self.refused += 1
-            raise Fault(503, "too many requests are waiting", retry_after=1)
+            raise RequestError(503, "too many requests are waiting", retry_after=1)
         now = self._loop.time()
         answers = []
         for start in range(0, len(items), self._max_batch):
@@ -76,7 +77,7 @@ class Batcher:
             self._under_way += 1
             self.batches += 1
             reply = self._call([ask.body for ask in batch])
-            reply.add_done_callback(lambda done, batch=batch: self._settle(batch, done))
+            reply.add_done_callback(partial(self._settle, batch))
 
     def _take(self) -> list[Ask]:
         """The next batch, without those whose caller has left or waited too long."""
@@ -89,7 +90,7 @@ class Batcher:
             if ask.answer.done():
                 continue
             if ask.arrived < oldest:
-                ask.answer.set_exception(Fault(504, f"the model was busy for {self._deadline:g} seconds"))
+                ask.answer.set_exception(RequestError(504, f"the model was busy for {self._deadline:g} seconds"))
                 continue
             batch.append(ask)
             size += ask.count
@@ -98,15 +99,15 @@ class Batcher:
 
     def _settle(self, batch: list[Ask], reply: asyncio.Future[list[Part]]) -> None:
         self._under_way -= 1
-        fault = reply.exception()
-        parts = reply.result() if fault is None else []
-        if fault is None and len(parts) != len(batch):
-            fault = Fault(500, "the worker answered another question")
+        error = reply.exception()
+        parts = reply.result() if error is None else []
+        if error is None and len(parts) != len(batch):
+            error = RequestError(500, "the worker answered another question")
         for index, ask in enumerate(batch):
             if ask.answer.done():
                 continue
-            if fault is not None:
-                ask.answer.set_exception(fault)
+            if error is not None:
+                ask.answer.set_exception(error)
             else:
                 settle(ask.answer, parts[index])
         self._flush()
@@ -117,7 +118,7 @@ def settle(answer: asyncio.Future[bytes], part: Part) -> None:
     if status == OK:
         answer.set_result(data)
     elif status == BAD:
-        answer.set_exception(Fault(400, f"the body cannot be read: {data.decode()}"))
+        answer.set_exception(RequestError(400, f"the body cannot be read: {data.decode()}"))
     else:
         trace = data.decode()
-        answer.set_exception(Fault(500, f"the model failed; the log says why under {trace}", trace=trace))
+        answer.set_exception(RequestError(500, f"the model failed; the log says why under {trace}", trace=trace))

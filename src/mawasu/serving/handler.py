@@ -1,4 +1,4 @@
-"""The HTTP face of a handler: JSON in, a batch for the worker, JSON out. An RSGI application (granian's own protocol)."""
+"""The HTTP face of a handler: JSON in, a batch for the worker, JSON out. An RSGI application (granian's protocol)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mawasu.serving.batching import Batcher
-from mawasu.serving.faults import Fault
+from mawasu.serving.errors import RequestError
 from mawasu.serving.link import Link
 
 if TYPE_CHECKING:
-    from granian.rsgi import HTTPProtocol, Scope
+    from granian._granian import RSGIHTTPProtocol as HTTPProtocol
+    from granian.rsgi import Scope
 
     from mawasu.serving.config import Config
 
@@ -58,12 +59,12 @@ class HandlerApp:
         self.requests += 1
         try:
             if not self.link.ready:
-                raise Fault(503, "the model is not loaded yet, or is being restarted", retry_after=1)
+                raise RequestError(503, "the model is not loaded yet, or is being restarted", retry_after=1)
             items, many = split(await self._body(scope, proto))
             answers = await self._batcher.ask(items) if items else [b"[]"]
-        except Fault as fault:
+        except RequestError as error:
             self.errors += 1
-            return fault.status, [*self._headers, *fault.headers()], fault.body()
+            return error.status, [*self._headers, *error.headers()], error.body()
         if not many:
             return 200, self._headers, answers[0][1:-1]
         if len(answers) == 1:
@@ -82,7 +83,7 @@ class HandlerApp:
                     break
             else:
                 return bytes(body)
-        raise Fault(413, f"the body is larger than {self._max_body} bytes")
+        raise RequestError(413, f"the body is larger than {self._max_body} bytes")
 
     def _own(self, path: str) -> tuple[int, list[tuple[str, str]], bytes]:
         if path == "/-/healthz":
@@ -90,7 +91,7 @@ class HandlerApp:
             return (200 if ready else 503), self._headers, b'{"ready":true}' if ready else b'{"ready":false}'
         if path == "/-/metrics":
             return 200, [("content-type", "text/plain; version=0.0.4"), self._release], self._metrics()
-        return 404, self._headers, Fault(404, "there is nothing at this address").body()
+        return 404, self._headers, RequestError(404, "there is nothing at this address").body()
 
     def _metrics(self) -> bytes:
         """Prometheus' text format (exposition format 0.0.4)."""
@@ -109,7 +110,7 @@ class HandlerApp:
 
 
 def split(body: bytes) -> tuple[list[bytes], bool]:
-    """The items of a body, each as its own JSON text, and whether it was an array. Raises Fault (400).
+    """The items of a body, each as its own JSON text, and whether it was an array. Raises RequestError (400).
 
     Nothing is built from the text here: the worker reads it, in the user's Python. What is checked is what would cost
     other callers of the same batch their answer: well-formed JSON (RFC 8259) in UTF-8.
@@ -121,7 +122,7 @@ def split(body: bytes) -> tuple[list[bytes], bool]:
             return [bytes(item) for item in _array.decode(body)], True
         _whole.decode(body)
     except (ValueError, RecursionError) as error:  # msgspec's and unicode's errors are ValueErrors
-        raise Fault(400, f"the body is not JSON: {error}") from None
+        raise RequestError(400, f"the body is not JSON: {error}") from None
     if first != b"{":
-        raise Fault(400, "the body must be a JSON object (one item) or a JSON array (many)")
+        raise RequestError(400, "the body must be a JSON object (one item) or a JSON array (many)")
     return [body], False

@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 
-from mawasu.serving.faults import Fault
+from mawasu.serving.errors import RequestError
 from mawasu.serving.worker import HEADER, Part, pack, unpack
 
 RETRY = 0.005  # seconds between attempts to connect: a worker binds within tens of milliseconds
@@ -56,7 +56,7 @@ class Link(asyncio.Protocol):
                 self._transport.abort()
 
     def call(self, groups: Sequence[bytes]) -> Reply:
-        """Send one batch: each caller's JSON array. The future gives one part per caller, or raises Fault."""
+        """Send one batch: each caller's JSON array. The future gives one part per caller, or raises RequestError."""
         reply: Reply = self._loop.create_future()
         if self._transport is None or not self.ready:
             reply.set_exception(unavailable())
@@ -92,7 +92,7 @@ class Link(asyncio.Protocol):
             else:
                 self._settle(number, body, count)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.ready = False
         self.losses += 1
         self._transport = None
@@ -130,7 +130,7 @@ class Link(asyncio.Protocol):
             return
         _, reply = self._waiting[0]
         if not reply.done():
-            reply.set_exception(Fault(504, f"the model did not answer within {self._deadline:g} seconds"))
+            reply.set_exception(RequestError(504, f"the model did not answer within {self._deadline:g} seconds"))
         print(f"mawasu: the worker did not answer within {self._deadline:g} s; ending it", file=sys.stderr, flush=True)
         self._abandon()
 
@@ -147,8 +147,8 @@ class Link(asyncio.Protocol):
         transport.abort()
 
 
-def unavailable() -> Fault:
-    return Fault(503, "the model is not available at the moment", retry_after=1)
+def unavailable() -> RequestError:
+    return RequestError(503, "the model is not available at the moment", retry_after=1)
 
 
 def peer(connection: socket.socket) -> int:

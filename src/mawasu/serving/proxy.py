@@ -11,7 +11,7 @@ from typing import Any
 import httpcore
 
 from mawasu.serving.config import Config
-from mawasu.serving.faults import Fault
+from mawasu.serving.errors import RequestError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -81,16 +81,16 @@ class ProxyApp:
                 await response.aclose()
             await send({"type": "http.response.body", "body": b""})
         except httpcore.TimeoutException:
-            await self._fail(send, started, Fault(504, f"no answer within {self._deadline:g} seconds"))
+            await self._fail(send, started, RequestError(504, f"no answer within {self._deadline:g} seconds"))
         except (httpcore.NetworkError, httpcore.ProtocolError):
-            await self._fail(send, started, Fault(503, "the API is not available at the moment", retry_after=1))
+            await self._fail(send, started, RequestError(503, "the API is not available at the moment", retry_after=1))
 
-    async def _fail(self, send: Send, started: bool, fault: Fault) -> None:
+    async def _fail(self, send: Send, started: bool, error: RequestError) -> None:
         if started:  # half an answer is out: cut the connection, so that the caller does not take it for a whole one
-            raise ConnectionAbortedError(fault.message)
-        headers = [(name.encode(), value.encode()) for name, value in fault.headers()]
-        await self._start(send, fault.status, [(b"content-type", b"application/json"), *headers])
-        await send({"type": "http.response.body", "body": fault.body()})
+            raise ConnectionAbortedError(error.message)
+        headers = [(name.encode(), value.encode()) for name, value in error.headers()]
+        await self._start(send, error.status, [(b"content-type", b"application/json"), *headers])
+        await send({"type": "http.response.body", "body": error.body()})
 
     async def _start(self, send: Send, status: int, headers: Headers) -> None:
         headers.append(self._release)
@@ -100,7 +100,7 @@ class ProxyApp:
 
     async def _own(self, path: str, send: Send) -> None:
         if path != "/-/healthz":
-            await self._fail(send, False, Fault(404, "there is nothing at this address"))
+            await self._fail(send, False, RequestError(404, "there is nothing at this address"))
             return
         ready = not self.draining and await self._healthy()
         await self._start(send, 200 if ready else 503, [(b"content-type", b"application/json")])

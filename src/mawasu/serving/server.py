@@ -86,7 +86,7 @@ async def run(config: Config, server: Server, app: App, stop: asyncio.Event) -> 
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         await drain(config, app)
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
     stopping.cancel()
     await serving
 

@@ -12,10 +12,13 @@ item), BAD (the items could not be read: a message) or FAILED (the handler did n
 Replies come in the order of the requests; any number of requests may be under way. The first frame, from the worker,
 has id 0 and no parts: the model is loaded.
 """
+# ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH120, PTH123
+# (os.path on purpose: importing pathlib takes longer than all this file does before it loads the model)
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import json
@@ -25,15 +28,15 @@ import socket
 import struct
 import sys
 import traceback
-from types import ModuleType
-from typing import Any, BinaryIO, Callable, Dict, List, NoReturn, Optional, Sequence, Tuple, Union, cast
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, NoReturn, cast
 
 HEADER = struct.Struct("!III")
 PART = struct.Struct("!IB")
 OK, BAD, FAILED = 0, 1, 2
 
-Part = Tuple[int, bytes]
-Predict = Callable[[Any, List[Any]], Any]
+Part = tuple[int, bytes]
+Predict = Callable[[Any, list[Any]], Any]
 
 
 def pack(number: int, parts: Sequence[Part]) -> bytes:
@@ -42,7 +45,7 @@ def pack(number: int, parts: Sequence[Part]) -> bytes:
     return b"".join((HEADER.pack(sum(map(len, body)), number, len(parts)), *body))
 
 
-def unpack(body: Union[bytes, memoryview], count: int) -> List[Part]:
+def unpack(body: bytes | memoryview, count: int) -> list[Part]:
     """The parts of a frame's body. Raises struct.error when it is cut short."""
     parts, at = [], 0
     for _ in range(count):
@@ -56,7 +59,7 @@ def unpack(body: Union[bytes, memoryview], count: int) -> List[Part]:
 # ------------------------------------------------------------------------------------------------ handler mode
 
 
-class Failure(Exception):
+class AnswerError(Exception):
     """The handler answered with something that is not one JSON value per item."""
 
 
@@ -67,10 +70,10 @@ class Worker:
         self.predict = predict
         self.model = model
 
-    def answer(self, groups: Sequence[bytes]) -> List[Part]:
+    def answer(self, groups: Sequence[bytes]) -> list[Part]:
         """Answer each caller's items; what one caller sent never costs another its answer."""
-        replies = {}  # type: Dict[int, Part]
-        items = {}  # type: Dict[int, List[Any]]
+        replies: dict[int, Part] = {}
+        items: dict[int, list[Any]] = {}
         for index, text in enumerate(groups):
             try:
                 items[index] = json.loads(text)
@@ -79,7 +82,7 @@ class Worker:
         replies.update(self._together(items))
         return [replies[index] for index in range(len(groups))]
 
-    def _together(self, items: Dict[int, List[Any]]) -> Dict[int, Part]:
+    def _together(self, items: dict[int, list[Any]]) -> dict[int, Part]:
         """One call for all; when it fails, one call for each, so that only the guilty fail."""
         if len(items) > 1:
             try:
@@ -94,23 +97,23 @@ class Worker:
                 return replies
         return {index: self._alone(group) for index, group in items.items()}
 
-    def _alone(self, items: List[Any]) -> Part:
+    def _alone(self, items: list[Any]) -> Part:
         try:
             return self._encode(self._call(items))
         except Exception:  # noqa: BLE001 - the user's code may raise anything; the caller sees only where to look
             return failed()
 
-    def _call(self, items: List[Any]) -> List[Any]:
+    def _call(self, items: list[Any]) -> list[Any]:
         answers = self.predict(self.model, items)
         if hasattr(answers, "tolist"):  # an array
             answers = answers.tolist()
         if not isinstance(answers, (list, tuple)):
-            raise Failure("predict gave a {}, not a list".format(type(answers).__name__))
+            raise AnswerError(f"predict gave a {type(answers).__name__}, not a list")
         if len(answers) != len(items):
-            raise Failure("predict gave {} answers for {} items".format(len(answers), len(items)))
+            raise AnswerError(f"predict gave {len(answers)} answers for {len(items)} items")
         return list(answers)
 
-    def _encode(self, answers: List[Any]) -> Part:
+    def _encode(self, answers: list[Any]) -> Part:
         try:
             return OK, json.dumps(answers, default=plain, allow_nan=False, separators=(",", ":")).encode()
         except (TypeError, ValueError, RecursionError):
@@ -122,7 +125,7 @@ def plain(value: Any) -> Any:
     for name in ("tolist", "item"):
         if hasattr(value, name):
             return getattr(value, name)()
-    raise Failure("predict gave a {}.{}, which is not JSON".format(type(value).__module__, type(value).__qualname__))
+    raise AnswerError(f"predict gave a {type(value).__module__}.{type(value).__qualname__}, which is not JSON")
 
 
 def failed() -> Part:
@@ -130,19 +133,19 @@ def failed() -> Part:
     trace = os.urandom(8).hex()
     kind, value, _ = sys.exc_info()
     summary = "".join(traceback.format_exception_only(kind, value)).strip().replace("\n", " ")
-    print("mawasu: error {}: {}".format(trace, summary), file=sys.stderr)
+    print(f"mawasu: error {trace}: {summary}", file=sys.stderr)
     traceback.print_exc()
     sys.stderr.flush()
     return FAILED, trace.encode()
 
 
-def load(target: str, model: Optional[str]) -> Worker:
+def load(target: str, model: str | None) -> Worker:
     """Import `package.module:function` and let the module load its model (without `load`: the directory itself)."""
     name, _, function = target.partition(":")
-    module = importlib.import_module(name)  # type: ModuleType
+    module = importlib.import_module(name)
     predict = getattr(module, function, None)
     if not callable(predict):
-        raise Failure("{} has no function {}".format(name, function or "after the colon"))
+        raise AnswerError("{} has no function {}".format(name, function or "after the colon"))
     loader = getattr(module, "load", None)
     loaded = loader(model) if callable(loader) else model
     return Worker(cast(Predict, predict), loaded)
@@ -172,7 +175,7 @@ def converse(connection: socket.socket, stream: BinaryIO, worker: Worker) -> Non
         connection.sendall(pack(number, worker.answer([data for _, data in unpack(body, count)])))
 
 
-def run_handler(path: str, target: str, model: Optional[str]) -> int:
+def run_handler(path: str, target: str, model: str | None) -> int:
     """Listens before it loads, so that the server's connection is already there when the model is."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     bind(listener, path)
@@ -181,12 +184,12 @@ def run_handler(path: str, target: str, model: Optional[str]) -> int:
     except Exception as error:  # noqa: BLE001 - importing runs the user's code
         traceback.print_exc()
         summary = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
-        print("mawasu: cannot load {}: {}".format(target, summary), file=sys.stderr)
+        print(f"mawasu: cannot load {target}: {summary}", file=sys.stderr)
         return 1
     # What was loaded stays: without this every full collection would walk the model again (100 ms seen at p99).
     gc.collect()
     gc.freeze()
-    print("mawasu: {} is loaded".format(target), file=sys.stderr, flush=True)
+    print(f"mawasu: {target} is loaded", file=sys.stderr, flush=True)
     serve(listener, worker)
 
 
@@ -201,7 +204,7 @@ def bind(listener: socket.socket, path: str) -> None:
 # ------------------------------------------------------------------------------------------------ command mode
 
 
-def run_command(path: str, command: str, model: Optional[str]) -> int:
+def run_command(path: str, command: str) -> int:
     """Run the user's HTTP server and carry bytes between the socket and its port; ends as the command ends."""
     import asyncio
 
@@ -239,17 +242,15 @@ def run_command(path: str, command: str, model: Optional[str]) -> int:
         await asyncio.start_unix_server(bridge, sock=listener)
         status = await process.wait()
         end(process.pid, signal.SIGKILL)  # whatever it left in its group
-        print("mawasu: the command ended with status {}".format(status), file=sys.stderr, flush=True)
+        print(f"mawasu: the command ended with status {status}", file=sys.stderr, flush=True)
         return status if status >= 0 else 128 - status
 
     return asyncio.run(main())
 
 
 def end(group: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass
 
 
 def free_port() -> int:
@@ -262,7 +263,7 @@ def free_port() -> int:
 # ------------------------------------------------------------------------------------------------ both
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="worker.py", description="Run a handler or an HTTP server for mawasu.")
     parser.add_argument("--socket", required=True)
     parser.add_argument("--model")
@@ -271,8 +272,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     mode.add_argument("--handler")
     mode.add_argument("--command")
     options = parser.parse_args(arguments)
+    here = os.path.dirname(os.path.abspath(__file__))
     # Python puts this file's directory first; the user's code lives in the working directory.
-    sys.path[:] = [os.getcwd()] + [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
+    sys.path[:] = [os.getcwd(), *(path for path in sys.path if path != here)]
     if options.secrets:  # through a private file: arguments and the first environment can be read from outside
         with open(options.secrets, encoding="utf-8") as file:
             os.environ.update(json.load(file))
@@ -280,7 +282,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         os.environ["MAWASU_MODEL"] = options.model
     if options.handler:
         return run_handler(options.socket, options.handler, options.model)
-    return run_command(options.socket, options.command, options.model)
+    return run_command(options.socket, options.command)
 
 
 if __name__ == "__main__":

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+
+from mawasu.words import Value
 
 Metric = Literal["roc_auc", "log_loss", "accuracy", "rmse", "mae"]
 
 
-class Part(BaseModel):
-    """Base of all sections: frozen, and unknown keys are faults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Part(Value, frozen=True, kw_only=True):
+    """Base of all sections. No pydantic: its import alone is 0.2 s, most of what `mawasu run` may take."""
 
 
-class Environment(Part):
+class Environment(Part, frozen=True, kw_only=True):
     name: str
     branch: str  # a glob: `*` stops at `/`, `**` does not
     expires: float | None = None  # seconds without a push
     preview: bool = False  # one instance per branch, named `preview-<slug>`
 
 
-class Holdout(Part):
+class Holdout(Part, frozen=True, kw_only=True):
     """Rows that training never sees: by value of a column, or a fraction by hashed key."""
 
     column: str | None = None
@@ -31,12 +31,12 @@ class Holdout(Part):
     key: str | None = None
 
 
-class DataSource(Part):
+class DataSource(Part, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()  # globs in the repository, from the feature's root
     path: str | None = None  # a path or file:// URI outside; pinned in data.lock
 
 
-class DataSet(Part):
+class DataSet(Part, frozen=True, kw_only=True):
     name: str
     source: DataSource
     holdout: Holdout | None = None
@@ -44,7 +44,7 @@ class DataSet(Part):
     row: str | None = None
 
 
-class Limits(Part):
+class Limits(Part, frozen=True, kw_only=True):
     """`resources:` — cpu in cores, memory in bytes."""
 
     cpu: float = 1.0
@@ -52,26 +52,26 @@ class Limits(Part):
     network: bool = False
 
 
-class Training(Part):
+class Training(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     command: str
     lock: str | None = None
     data: tuple[str, ...] = ()
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
     resources: Limits = Limits()
     timeout: float = 3600.0
     seed: int = 0
     secrets: tuple[str, ...] = ()
 
 
-class Gate(Part):
+class Gate(Part, frozen=True, kw_only=True):
     not_worse_by: float = 0.01
     confidence: float = 0.95
     slices: tuple[str, ...] = ()
-    first: dict[str, str] = Field(default_factory=dict)  # metric → ">= 0.55"
+    first: dict[str, str] = msgspec.field(default_factory=dict)  # metric → ">= 0.55"
 
 
-class Evaluation(Part):
+class Evaluation(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     command: str
     data: str  # the data set whose holdout rows are scored
@@ -81,17 +81,17 @@ class Evaluation(Part):
     timeout: float = 3600.0
 
 
-class Batch(Part):
+class Batch(Part, frozen=True, kw_only=True):
     max_size: int = 64
     max_wait_ms: float = 2.0
 
 
-class Scale(Part):
+class Scale(Part, frozen=True, kw_only=True):
     min: int = 1
     max: int = 1
 
 
-class Api(Part):
+class Api(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     lock: str | None = None
     handler: str | None = None  # module.path:function — or
@@ -104,12 +104,12 @@ class Api(Part):
     timeout: float = 60.0  # seconds until every replica must be ready
 
 
-class Auth(Part):
+class Auth(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     openapi: str
 
 
-class Feature(Part):
+class Feature(Part, frozen=True, kw_only=True):
     """One machine-learning function. `root` is the directory of its `mawasu.yaml`, "" for the top."""
 
     name: str

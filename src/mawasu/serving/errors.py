@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Fault(Exception):
+class RequestError(Exception):
     """A refused or failed request; becomes the error body `{"code": N, "message": "…"}` that the gateway uses too."""
 
     def __init__(self, status: int, message: str, *, trace: str = "", retry_after: int = 0) -> None:

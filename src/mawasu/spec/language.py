@@ -1,0 +1,203 @@
+"""The language of `mawasu.yaml`: every key, what may stand there, and what it means."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from mawasu.spec import units
+from mawasu.spec.feature import Metric
+from mawasu.spec.kinds import Choice, Json, Key, ListOf, MapOf, NotBuilt, Number, Scalar, Section, Switch, Text
+
+METRICS: Final[tuple[str, ...]] = get_args(Metric)
+
+NAME = Text("a name such as `flight-delay`", units.name, units.NAME)
+ENVIRONMENT_NAME = Text(
+    "the name of an environment such as `staging`", units.environment_name, f"(?!preview-){units.NAME}"
+)
+BRANCH = Text("a branch or a glob of branches, such as `main` or `release/*`", units.branch_glob, r"[^\s/](.*[^\s/])?")
+FILE = Text("the path of a file", units.file_path, r"[^/~\s](.*[^/])?")
+GLOBS = ListOf(Text("a path or glob such as `training/**`", units.path_glob, r"[^/~\s].*"))
+COMMAND = Text("a command such as `python training/train.py`", units.some_text, r"[\s\S]*\S[\s\S]*")
+COLUMN = Text("the name of a column", units.some_text, r"[\s\S]*\S[\s\S]*")
+DURATION = Text("a time such as `30s`, `30m`, `1h` or `7d`", units.duration, units.DURATION)
+MEMORY = Text("a size such as `512Mi` or `4Gi`", units.memory, units.MEMORY)
+BOUND = Text('a bound such as ">= 0.55"', units.bound, f" *{units.BOUND} *")
+SECRETS = ListOf(Text("the name of a secret such as `MAPS_TOKEN`", units.secret, units.SECRET_NAME), empty=True)
+LOCK = Text(
+    "the path of a `uv.lock`, or of a requirements file with hashes", units.lock, r"[^/~\s].*(\.lock|\.txt)|uv\.lock"
+)
+
+_LOCK_DOC = "The packages: a `uv.lock` (with its pyproject.toml beside it), or requirements with hashes."
+_DOCKERFILE = Key(NotBuilt("images from a Dockerfile"), "Not built yet. An image of your own.")
+_SECRETS_DOC = "Names of secrets, given as variables; their values live outside git (`mawasu secrets set`)."
+
+ENVIRONMENT = Section(
+    {
+        "branch": Key(BRANCH, "Branches that go here; `*` stops at `/`, `**` does not."),
+        "expires": Key(DURATION, "Previews only: the time without a push after which it is taken down."),
+    }
+)
+
+SOURCE = Section(
+    {
+        "files": Key(
+            ListOf(Text("a path or a glob such as `data/*.csv`", units.data_files, r"[^/~\s].*"), single=True),
+            "Files of the repository, from the feature's root.",
+        ),
+        "path": Key(
+            Text("an absolute path or a `file://` URI", units.outside, r"(file://)?/.*"),
+            "A file or directory outside the repository; data.lock holds its digest.",
+        ),
+        "sql": Key(NotBuilt("data from a database"), "Not built yet."),
+        "connection": Key(NotBuilt("data from a database"), "Not built yet."),
+        "bigquery": Key(NotBuilt("data from BigQuery"), "Not built yet."),
+        "command": Key(NotBuilt("data that a command writes"), "Not built yet."),
+    },
+    one_of=("files", "path"),
+)
+
+HOLDOUT = Section(
+    {
+        "column": Key(COLUMN, "Rows are held out by their value in this column."),
+        "in": Key(ListOf(Scalar("a value of the column")), "The values whose rows are held out."),
+        "fraction": Key(
+            Number("a number between 0 and 1", over=0, under=1),
+            "The share of rows that is held out.",
+        ),
+        "key": Key(COLUMN, "The column that is hashed; `row` when it is left out."),
+    },
+    one_of=("column", "fraction"),
+    needs={"column": "in", "in": "column", "key": "fraction"},
+)
+
+DATA_SET = Section(
+    {
+        "source": Key(SOURCE, "Where the data comes from.", required=True),
+        "holdout": Key(HOLDOUT, "Rows that training never sees."),
+        "label": Key(COLUMN, "The column to predict; the evaluation command does not see it."),
+        "row": Key(COLUMN, "The column that names a row."),
+        "groups": Key(NotBuilt("explaining a data change by groups"), "Not built yet."),
+        "refresh": Key(NotBuilt("new snapshots by the clock"), "Not built yet."),
+    }
+)
+
+RESOURCES = Section(
+    {
+        "cpu": Key(Number("a number of cores such as 2 or 0.5", over=0, most=1024), "Cores; 1 when left out."),
+        "memory": Key(MEMORY, "Memory, such as 512Mi or 4Gi; 2Gi when left out."),
+        "network": Key(Switch(), "Whether the command may use the network; false when left out."),
+        "accelerator": Key(NotBuilt("accelerators", allowed="none"), "Not built yet, except `none`."),
+        "pools": Key(NotBuilt("training on several machines", allowed=1), "Not built yet, except 1."),
+    }
+)
+_RESOURCES = Key(RESOURCES, "Limits of one run, or of one replica.")
+
+TRAINING = Section(
+    {
+        "paths": Key(GLOBS, "The files that training may see; a change of any of them trains again.", required=True),
+        "lock": Key(LOCK, _LOCK_DOC),
+        "dockerfile": _DOCKERFILE,
+        "command": Key(COMMAND, "Run in the feature's root; writes the model to $MAWASU_MODEL.", required=True),
+        "data": Key(ListOf(NAME, empty=True), "Names of data sets, found below $MAWASU_DATA."),
+        "params": Key(Json(mapping=True), "Any values, given as the JSON file $MAWASU_PARAMS."),
+        "resources": _RESOURCES,
+        "timeout": Key(DURATION, "The whole process tree is ended after this time; 1h when left out."),
+        "seed": Key(Number("a whole number below 2**32", whole=True, least=0, most=2**32 - 1), "$MAWASU_SEED."),
+        "secrets": Key(SECRETS, _SECRETS_DOC),
+    }
+)
+
+_PERCENT = Number("a number from 0.5 to 1, without 1", least=0.5, under=1)
+GATE = Section(
+    {
+        "not_worse_by": Key(Number("a number from 0", least=0), "How much worse than the champion is still no loss."),
+        "confidence": Key(_PERCENT, "Of the one-sided test; 0.95 when left out."),
+        "slices": Key(ListOf(COLUMN, empty=True), "Columns: no group of rows with one value may get worse."),
+        "first": Key(
+            MapOf(
+                Choice(METRICS),
+                Text('a bound such as ">= 0.55"', units.bound, f" *{units.BOUND} *"),
+                "bounds by metric",
+            ),
+            'What the very first model must reach, such as {roc_auc: ">= 0.55"}.',
+        ),
+    }
+)
+
+EVALUATION = Section(
+    {
+        "paths": Key(GLOBS, "The files that the command may see; training's when left out."),
+        "command": Key(COMMAND, "Writes row and score of every held-out row to $MAWASU_PREDICTIONS.", required=True),
+        "data": Key(NAME, "The data set whose holdout is scored; may be left out when only one has a holdout."),
+        "metric": Key(Choice(METRICS), "What is compared with the champion.", required=True),
+        "gate": Key(GATE, "When a model may take an environment."),
+        "resources": _RESOURCES,
+        "timeout": Key(DURATION, "As in training."),
+    }
+)
+
+_COUNT = Number("a whole number from 1 to 1000", whole=True, least=1, most=1000)
+API = Section(
+    {
+        "paths": Key(GLOBS, "The files that the server may see.", required=True),
+        "lock": Key(LOCK, _LOCK_DOC),
+        "dockerfile": _DOCKERFILE,
+        "handler": Key(
+            Text("`package.module:function`", units.handler, units.HANDLER),
+            "The function that answers a batch.",
+        ),
+        "command": Key(COMMAND, "Any HTTP server that listens on $PORT and answers GET /healthz."),
+        "examples": Key(FILE, "Golden answers and invariances, tried before any caller sees the release."),
+        "batch": Key(
+            Section(
+                {
+                    "max_size": Key(
+                        Number("a whole number from 1 to 65536", whole=True, least=1, most=65536), "64 when left out."
+                    ),
+                    "max_wait_ms": Key(
+                        Number("milliseconds from 0 to 60000", least=0, most=60000),
+                        "How long a request waits for others; 2 when left out.",
+                    ),
+                }
+            ),
+            "How the handler's requests are put together.",
+        ),
+        "cache": Key(NotBuilt("a cache of answers"), "Not built yet."),
+        "scale": Key(
+            Section(
+                {
+                    "min": Key(_COUNT, "Replicas at least; 1 when left out."),
+                    "max": Key(_COUNT, "Replicas at most; `min` when left out."),
+                }
+            ),
+            "How many replicas answer.",
+        ),
+        "secrets": Key(SECRETS, _SECRETS_DOC),
+        "resources": _RESOURCES,
+        "timeout": Key(DURATION, "Within this time every replica must be ready; 60s when left out."),
+    },
+    one_of=("handler", "command"),
+)
+
+AUTH = Section(
+    {
+        "paths": Key(GLOBS, "The files of this part; the OpenAPI file alone when left out."),
+        "openapi": Key(FILE, "The gateway is compiled from this document.", required=True),
+    }
+)
+
+MAWASU_YAML = Section(
+    {
+        "feature": Key(NAME, "With the branch it names every artifact.", required=True),
+        "environments": Key(
+            MapOf(ENVIRONMENT_NAME, ENVIRONMENT, "environments by name, such as {production: {branch: production}}"),
+            "Where branches go; production, staging (main) and a preview of any other branch when left out.",
+        ),
+        "data": Key(MapOf(NAME, DATA_SET, "data sets by name"), "Data sets; data.lock pins each by its digest."),
+        "training": Key(TRAINING, "What writes the model."),
+        "evaluation": Key(EVALUATION, "How a model is judged against the champion."),
+        "api": Key(API, "What answers."),
+        "auth": Key(AUTH, "Who may call."),
+        "gcp": Key(Json(mapping=True), "Settings of another platform; not read on one machine."),
+    }
+)
