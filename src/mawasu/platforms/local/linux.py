@@ -1,0 +1,110 @@
+"""The one small door to what only Linux has: /proc, control groups, processor flags.
+
+Elsewhere every function answers with nothing, and those who ask (`limits.py`, `jobs.py`) do with less and say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_PROC = Path("/proc")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Process(NamedTuple):
+    """One line of the process table. `started` (clock ticks since boot) tells apart two owners of one pid."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    started: int
+    resident: int  # bytes
+
+
+def process(pid: int) -> Process | None:
+    """What /proc/<pid>/stat says (proc_pid_stat(5)); None when there is no such process or it is a zombie."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and parentheses
+    if fields[0] in "ZX":
+        return None
+    return Process(
+        pid, int(fields[1]), int(fields[2]), int(fields[3]), started=int(fields[19]), resident=int(fields[21]) * _PAGE
+    )
+
+
+def processes() -> Iterator[Process]:
+    """Every living process of the machine that this one may see."""
+    for entry in _PROC.glob("[0-9]*"):
+        if (found := process(int(entry.name))) is not None:
+            yield found
+
+
+def proportional(pid: int) -> int | None:
+    """Memory of a process in bytes, where pages shared by n processes count 1/n (PSS); None if it cannot be read."""
+    with contextlib.suppress(OSError):
+        for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def started_with(pid: int, variable: bytes) -> bool:
+    """Whether a process was started with `NAME=value` in its environment."""
+    with contextlib.suppress(OSError):
+        return variable in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    return False
+
+
+def exit_of(pid: int) -> int | None:
+    """A descriptor that becomes readable when the child process ends; to be closed by the caller."""
+    return os.pidfd_open(pid) if sys.platform == "linux" else None
+
+
+def widen(pipe: int, size: int) -> None:
+    """Let a pipe hold up to `size` bytes, if it may."""
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+
+
+def cpu_flags() -> frozenset[str]:
+    """Flags of the first processor (`avx2`, …)."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:  # noqa: PTH123 - read only as far as needed
+        for line in file:
+            if line.startswith(("flags", "Features")):
+                return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def own_cgroups() -> dict[str, Path]:
+    """The directory of this process's control group by controller; the unified hierarchy (v2) is `""`.
+
+    Source: cgroups(7), /proc/self/cgroup and /proc/self/mountinfo. Hierarchies mounted read-only are left out.
+    """
+    with contextlib.suppress(OSError):
+        paths: dict[str, str] = {}
+        for line in (_PROC / "self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            paths.update(dict.fromkeys(controllers.split(","), path))
+        found: dict[str, Path] = {}
+        for line in (_PROC / "self/mountinfo").read_text().splitlines():
+            before, _, after = line.partition(" - ")
+            (root, point, options), (kind, _, features) = before.split()[3:6], after.split(" ", 2)
+            if kind not in ("cgroup", "cgroup2") or "ro" in options.split(","):
+                continue
+            for controller in [""] if kind == "cgroup2" else features.split(","):
+                path = paths.get(controller, "")
+                if path and (root == "/" or path == root or path.startswith(root + "/")):
+                    inside = path if root == "/" else path[len(root) :]
+                    found[controller] = Path(point) / inside.lstrip("/")
+        return found
+    return {}

@@ -1,0 +1,67 @@
+"""What a command prints, line by line into a step's log: without secrets, and only so much of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mawasu.ports import Log
+
+CAP = 10_000_000
+"""Bytes of output kept per step."""
+
+_LONGEST = 65_536  # a line without end is cut here
+_SHORTEST_SECRET = 4  # shorter values would blacken ordinary words
+
+
+class Printed:
+    """Takes pieces of output, writes whole lines. `last` is the last line that was not empty."""
+
+    def __init__(self, log: Log, secrets: Iterable[str] = (), cap: int = CAP) -> None:
+        self._log = log
+        self._secret, self._reach = _pattern(secrets)
+        self._room = cap
+        self._cap = cap
+        self._rest = b""
+        self.last = ""
+
+    def take(self, piece: memoryview) -> None:
+        """One piece, cut anywhere. Past the cap it costs next to nothing: the command must not wait for its log."""
+        if self._room < 0:
+            return
+        data = self._rest + bytes(piece[: self._room])
+        self._room -= len(piece)
+        end = data.rfind(b"\n") + 1
+        if len(data) - end > _LONGEST:
+            data = self._hide(data)  # and keep so much that a secret across the cut is found later
+            end = len(data) - self._reach
+        self._write(data[:end])
+        self._rest = data[end:]
+        if self._room < 0:
+            self._rest = b""  # half a line; it might be half a secret
+            self._log.write(f"[log capped at {self._cap / 1e6:g} MB]")
+
+    def finish(self) -> None:
+        """The end of output: write what came without a newline."""
+        rest, self._rest = self._rest, b""
+        self._write(rest)
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        for raw in self._hide(data).decode(errors="replace").removesuffix("\n").split("\n"):
+            line = raw.rstrip("\r").rpartition("\r")[2]  # progress bars overwrite themselves
+            self.last = line.strip() or self.last
+            self._log.write(line)
+
+    def _hide(self, data: bytes) -> bytes:
+        return data if self._secret is None else self._secret.sub(b"***", data)
+
+
+def _pattern(secrets: Iterable[str]) -> tuple[re.Pattern[bytes] | None, int]:
+    """What finds any of the values, and how long the longest is. Values of several lines are found by their lines."""
+    values = {line.strip().encode() for secret in secrets for line in (*secret.splitlines(), secret)}
+    found = sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
+    if not found:
+        return None, 0
+    return re.compile(b"|".join(re.escape(value) for value in found)), len(found[0])
