@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,8 +26,12 @@ FEATURE = Feature(
     name="callback",
     environments=(Environment(name="production", branch="production"),),
     data=(DataSet(name="resumes", source=DataSource(files=("data/*.csv",)), label="called", row="id"),),
-    training=Training(paths=("training/**",), command="python training/train.py", lock="training/uv.lock", data=("resumes",)),
-    evaluation=Evaluation(paths=("training/**",), command="python training/predict.py", data="resumes", metric="roc_auc"),
+    training=Training(
+        paths=("training/**",), command="python training/train.py", lock="training/uv.lock", data=("resumes",)
+    ),
+    evaluation=Evaluation(
+        paths=("training/**",), command="python training/predict.py", data="resumes", metric="roc_auc"
+    ),
     api=Api(paths=("api/**",), lock="api/uv.lock", handler="api.handler:predict", examples="api/examples.yaml"),
     auth=Auth(paths=("auth/**",), openapi="auth/openapi.yaml"),
 )
@@ -148,7 +153,7 @@ def test_a_lock_that_changed_makes_the_image_and_what_runs_in_it() -> None:
 
 def test_a_key_knows_neither_branch_nor_environment() -> None:
     elsewhere = plan(FEATURE, tree(), "preview-try", MACHINE, preview=True)
-    ours = {step.name: step.key for step in FIRST.steps if step.kind <= "judge" or step.name in ("train", "judge")}
+    ours = {step.name: step.key for step in FIRST.steps if step.kind.pure}
     assert {name: step.key for name in ours if (step := elsewhere.step(name))} == ours
     assert elsewhere.release == FIRST.release
 
@@ -158,7 +163,7 @@ def test_merging_a_branch_promotes_what_was_judged_on_it() -> None:
     preview = plan(FEATURE, at, "preview-try", replace(AFTER_FIRST, served=None, served_before=frozenset()))
     known = replace(finished(FIRST, preview), served=FIRST.release, champion=AFTER_FIRST.champion)
     merged = plan(FEATURE, at, "production", replace(known, served_before=frozenset()))
-    assert [step.name for step in merged.steps if step.runs and step.kind <= "judge"] == []
+    assert [step.name for step in merged.steps if step.runs and step.kind.pure] == []
     train = merged.step("train")
     assert train is not None
     assert train.reused == 2
@@ -196,7 +201,7 @@ def test_without_an_environment_the_plan_ends_at_the_verdict() -> None:
 
 
 def test_a_feature_without_an_api_ends_at_the_verdict_and_then_has_nothing_to_do() -> None:
-    feature = FEATURE.model_copy(update={"api": None, "auth": None})
+    feature = msgspec.structs.replace(FEATURE, api=None, auth=None)
     found = plan(feature, tree(), "production", MACHINE)
     assert running(found)[-1] == "judge"
     assert plan(feature, tree(), "production", finished(found)).nothing
@@ -208,7 +213,7 @@ def test_a_feature_without_an_api_ends_at_the_verdict_and_then_has_nothing_to_do
 )
 def test_what_mawasu_yaml_says_of_training_is_part_of_its_key(field: str, value: object) -> None:
     assert FEATURE.training is not None
-    feature = FEATURE.model_copy(update={"training": FEATURE.training.model_copy(update={field: value})})
+    feature = msgspec.structs.replace(FEATURE, training=msgspec.structs.replace(FEATURE.training, **{field: value}))
     found = plan(feature, tree(), "production", AFTER_FIRST)
     train = found.step("train")
     assert train is not None

@@ -17,14 +17,13 @@ def down(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    import contextlib
     import os
     import time
 
     from mawasu.cli.context import ask, home, is_up
     from mawasu.cli.output import emit, say
     from mawasu.errors import PlatformError
-    from mawasu.platforms.local.process import stop_all
+    from mawasu.platforms.local.process import is_there, shut_down
 
     up = is_up()
     if up is not None:
@@ -37,13 +36,14 @@ def down(
             time.sleep(0.05)
         else:
             raise PlatformError(f"the daemon (process {up['pid']}) does not stop", f"see {home().path}/daemon.log")
-    stopped = 0
-    if not keep_serving:
-        with contextlib.suppress(FileNotFoundError):
-            stopped = stop_all(home())
+    served = is_there(home())
+    if served and not keep_serving:
+        shut_down(home())
     if as_json:
-        emit({"daemon": up is not None, "processes": stopped})
-    elif up is None and not stopped:
+        emit({"daemon": up is not None, "served": served, "serves_on": served and keep_serving})
+    elif up is None and not served:
         say("mawasu was not up")
+    elif keep_serving:
+        say("the daemon is down; what it served is served on")
     else:
         say("mawasu is down; nothing is lost: `mawasu up` goes on where it stopped")

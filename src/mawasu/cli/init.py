@@ -61,7 +61,9 @@ def _lock(project: Path) -> None:
 
     if (project / "uv.lock").exists():
         return
-    done = subprocess.run([uv.find_uv_bin(), "lock", "--directory", project], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [uv.find_uv_bin(), "lock", "--directory", project], capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise PlatformError(f"{project}: the packages cannot be resolved: {reason[0]}", "mend it, then `uv lock` there")

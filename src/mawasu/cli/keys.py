@@ -39,7 +39,9 @@ def create(
         emit({**msgspec.to_builtins(public), "key": token})
         return
     say(token)
-    say(f"key {public.id} for {consumer} opens {', '.join(public.grants)}; send it as the header x-api-key. It is not shown again.")
+    say(
+        f"key {public.id} for {consumer} opens {', '.join(public.grants)}; send it as the header x-api-key. It is not shown again."
+    )
 
 
 @keys.command("list", help="List the keys that are valid.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mawasu.git.worktree import WorkingTree
 
 
 def register(app: typer.Typer) -> None:
@@ -34,33 +37,32 @@ def run(
 
 
 def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, Any]:
-    """One feature: a dirty build in a ledger of the checkout's own, below `.git`."""
+    """One feature: a dirty build in a ledger of the checkout's own, below `.git`, where nothing is served."""
     import threading
 
     from mawasu.cli.output import say
     from mawasu.executor.build import Build, Shop
     from mawasu.executor.follow import lines
-    from mawasu.executor.sites import NoSites
     from mawasu.home import Home
     from mawasu.ledger import Ledger
-    from mawasu.ledger.entries import BuildQueued
-    from mawasu.platforms.local.foreground import ForegroundPlatform
+    from mawasu.ledger.entries import AnyBody, BuildQueued
+    from mawasu.platforms.local.platform import LocalWorkshop
+    from mawasu.platforms.local.sandbox import Direct
     from mawasu.words import Commit, Push
 
     home = Home(tree.repo / "mawasu").create()
-    platform = ForegroundPlatform(home, images=Home())
+    workshop = LocalWorkshop(home, Direct(), shared=Home().create(), terminal=not quiet)
     ledger = Ledger(home.ledger, feature, home.checkpoints)
     number = max(ledger.state().builds, default=0) + 1
     push = Push("", tree.branch or "HEAD", None, Commit(tree.commit or "0" * 40), by="run", dirty=True)
-    start = ledger.append(BuildQueued(number, push, "", file)).number
-    shop = Shop(home, platform, NoSites(), platform.secrets.resolve)
-    build = Build(shop, ledger, ledger.state().builds[number], repo=str(tree.repo), tree=tree.tree)
 
-    def show(body: object) -> None:
-        if not quiet:
-            for line in lines(body, platform.store):
-                say(line)
+    def told(body: AnyBody) -> None:
+        for line in lines(body, workshop.store) if not quiet else ():
+            say(line)
 
-    del start, show
-    ended = build.run(threading.Event())
+    queued = BuildQueued(number, push, "", file)
+    ledger.append(queued)
+    told(queued)
+    shop = Shop(home, workshop, None, workshop.secrets.resolve, told=told)
+    ended = Build(shop, ledger, ledger.state().builds[number], str(tree.repo), tree.tree).run(threading.Event())
     return {"feature": feature, "build": number, "result": ended.result, "reason": ended.reason}

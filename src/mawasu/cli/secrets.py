@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 secrets = typer.Typer(help="Set, list and unset secrets.", no_args_is_help=True, rich_markup_mode=None)
 
 Environment = Annotated[str, typer.Option("--environment", "-e", help="Environment, or a pattern such as `*`.")]
-Step = Annotated[str, typer.Option("--step", "-s", help="`training`, `api`, or `*` for both.")]
+Step = Annotated[Literal["training", "api"] | None, typer.Option("--step", "-s", help="One step only (default: both).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,15 +20,15 @@ def register(app: typer.Typer) -> None:
 
 
 @secrets.command("set", help="Set a secret; its value is read from the terminal or standard input, never an argument.")
-def set_secret(name: str, environment: Environment = "*", step: Step = "*") -> None:
+def set_secret(name: str, environment: Environment = "*", step: Step = None) -> None:
     import getpass
     import sys
 
     from mawasu.cli.output import say
 
     value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
-    _secrets().set(name, value, environment, step)
-    say(f"{name} is set for environment {environment}, step {step}")
+    _secrets().set(name, value, environment, (step,) if step else ("training", "api"))
+    say(f"{name} is set for {step or 'training and api'} in environment {environment}")
 
 
 @secrets.command("list", help="List names and scopes; values are never shown.")
@@ -44,12 +44,19 @@ def list_secrets(as_json: Annotated[bool, typer.Option("--json", help="For machi
     table(["name", "environment", "step"], [[one.name, one.environment, one.step] for one in found], "no secrets")
 
 
-@secrets.command("unset", help="Forget a secret.")
-def unset(name: str, environment: Environment = "*", step: Step = "*") -> None:
+@secrets.command("unset", help="Forget a secret: everywhere, or in one environment or step.")
+def unset(
+    name: str,
+    environment: Annotated[str | None, typer.Option("--environment", "-e", help="One environment only.")] = None,
+    step: Step = None,
+) -> None:
     from mawasu.cli.output import say
+    from mawasu.errors import UsageError
 
-    _secrets().unset(name, environment, step)
-    say(f"{name} is forgotten for environment {environment}, step {step}")
+    gone = _secrets().unset(name, environment, step)
+    if not gone:
+        raise UsageError(f"there is no secret {name} of that scope", "`mawasu secrets list` shows what there is")
+    say(f"{name} is forgotten ({gone} value{'' if gone == 1 else 's'})")
 
 
 def _secrets() -> Secrets:

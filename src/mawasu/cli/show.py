@@ -35,7 +35,9 @@ def show(
     if as_json:
         plan = msgspec.to_builtins(msgspec.json.decode(store.read(one.plan), type=Plan)) if one.plan else None
         release = state.releases.get(one.release) if one.release else None
-        emit({"feature": name, "build": msgspec.to_builtins(one), "plan": plan, "release": msgspec.to_builtins(release)})
+        emit(
+            {"feature": name, "build": msgspec.to_builtins(one), "plan": plan, "release": msgspec.to_builtins(release)}
+        )
         return
     for line in follow(found, store, number, wait=False):
         say(line)

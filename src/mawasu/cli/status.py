@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from mawasu.ledger.fold import BuildState, EnvironmentState, State
     from mawasu.words import RevisionStatus
 
-COLOURS = {"in sync": "green", "building": "blue", "blocked": "yellow", "failed": "red", "degraded": "red", "down": "red"}
+COLOURS = {
+    "in sync": "green",
+    "building": "blue",
+    "blocked": "yellow",
+    "failed": "red",
+    "degraded": "red",
+    "down": "red",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +46,14 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
     table(
         ["feature", "environment", "state", "serves", "since", "why"],
         [
-            [r["feature"], r["environment"], colour(r["state"], COLOURS[r["state"]]), r["serves"] or "—", ago(r["since"]), r["why"]]
+            [
+                r["feature"],
+                r["environment"],
+                colour(r["state"], COLOURS[r["state"]]),
+                r["serves"] or "—",
+                ago(r["since"]),
+                r["why"],
+            ]
             for r in rows
         ],
         "nothing has been pushed yet",

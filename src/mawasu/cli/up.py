@@ -18,9 +18,7 @@ def up(
     ] = None,
     port: Annotated[int, typer.Option("--port", help="The gateway's port on loopback.")] = 8080,
     builds: Annotated[int, typer.Option("--builds", min=1, help="How many builds at once.")] = 2,
-    trust_pushers: Annotated[
-        bool, typer.Option("--trust-pushers", help="Run pushed code without a sandbox.")
-    ] = False,
+    trust_pushers: Annotated[bool, typer.Option("--trust-pushers", help="Run pushed code without a sandbox.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     from mawasu.cli.context import home, is_up

@@ -26,5 +26,23 @@ from mawasu.cli import (
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (init, check, plan, run, data, up, down, status, builds, show, logs, keys, secrets, watch, verify, gc, docs):
+    for verb in (
+        init,
+        check,
+        plan,
+        run,
+        data,
+        up,
+        down,
+        status,
+        builds,
+        show,
+        logs,
+        keys,
+        secrets,
+        watch,
+        verify,
+        gc,
+        docs,
+    ):
         verb.register(app)

@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     url: Annotated[str, typer.Argument(help="Any URL that `git fetch` takes.")],
-    project: Annotated[str | None, typer.Option("--project", help="The project's name (default: from the URL).")] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", help="The project's name (default: from the URL).")
+    ] = None,
     every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between looks.")] = 60.0,
     stop: Annotated[bool, typer.Option("--stop", help="Watch it no longer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,

@@ -43,7 +43,8 @@ def lock(home: Home) -> IO[str]:
     except BlockingIOError:
         file.seek(0)
         raise UsageError(
-            f"mawasu is up on {home.path} already (process {file.read().strip() or 'unknown'})", "`mawasu down` stops it"
+            f"mawasu is up on {home.path} already (process {file.read().strip() or 'unknown'})",
+            "`mawasu down` stops it",
         ) from None
     file.truncate(0)
     file.write(str(os.getpid()))
@@ -130,7 +131,12 @@ class Daemon:
         """One request of the hook or the command line; each answer is one JSON line."""
         match request.get("op"):
             case "ping":
-                yield {"pid": os.getpid(), "url": self.platform.gateway.url, "limiter": self.platform.limiter, "sandbox": self.platform.sandbox.name}
+                yield {
+                    "pid": os.getpid(),
+                    "url": self.platform.gateway.url,
+                    "limiter": self.platform.limiter,
+                    "sandbox": self.platform.sandbox.name,
+                }
             case "push":
                 yield from self._pushed(request["project"], request["updates"])
             case "stop":
@@ -178,4 +184,3 @@ def _warm() -> None:
     import pyarrow.parquet
 
     del httpx, jsonschema, np, pyarrow
-

@@ -94,9 +94,7 @@ class Build:
         if self.shop.stopping.is_set() and ended.result is Result.SUPERSEDED:
             return Ended(Result.CANCELLED, "mawasu is stopping; the next start goes on here")
         seconds = round(time.monotonic() - began, 3)
-        self._append(
-            BuildFinished(self.build.number, ended.result, ended.reason, ended.hint, seconds, ended.faults)
-        )
+        self._append(BuildFinished(self.build.number, ended.result, ended.reason, ended.hint, seconds, ended.faults))
         return ended
 
     def _run(self, cancel: Cancel) -> Ended:
@@ -170,7 +168,7 @@ class Build:
         return self.ledger.state().done[step.key].outcome
 
     def _step(self, step: Step, walk: Walk, cancel: Cancel) -> Outcome:
-        pure = step.kind in _PURE
+        pure = step.kind.pure
         name = step.key if pure else f"environment/{walk.plan.feature}/{walk.environment}"
         with self.shop.locks.of(name):
             done = self.ledger.state().done.get(step.key) if pure else None
@@ -182,7 +180,7 @@ class Build:
         log = FileLog(log_path(self.shop.home, walk.plan.feature, self.build.number, step.name))
         self._append(StepStarted(self.build.number, step.name, step.key))
         try:
-            if step.kind in _PURE:
+            if step.kind.pure:
                 outcome = do(step, walk, log, cancel)
             else:
                 assert self.deploy is not None
@@ -191,9 +189,6 @@ class Build:
             log.close()
         self._append(StepFinished(self.build.number, step.name, step.key, outcome))
         return outcome
-
-
-_PURE = {StepKind.DATA, StepKind.IMAGE, StepKind.TRAIN, StepKind.EVALUATE, StepKind.JUDGE}
 
 
 def _blocked(outcome: Outcome) -> Ended | None:

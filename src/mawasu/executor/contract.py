@@ -36,7 +36,9 @@ def check_contract(
 def _operation(document: Mapping[str, Any], example: Example) -> Mapping[str, Any] | None:
     path = example.path.partition("?")[0]
     for template, item in document.get("paths", {}).items():
-        pattern = "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^}]*\})", template))
+        pattern = "".join(
+            "[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^}]*\})", template)
+        )
         if re.fullmatch(pattern + "/?", path) and example.method.lower() in item:
             found: Mapping[str, Any] = item[example.method.lower()]
             return found

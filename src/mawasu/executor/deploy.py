@@ -15,7 +15,7 @@ from mawasu.executor.commit import CommitOf
 from mawasu.executor.contract import check_contract
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import Walk, ensure_image, resources
-from mawasu.ledger.entries import AnyBody, ReleaseRegistered, SwitchIntended, Switched
+from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
 from mawasu.plan import Step, StepKind
 from mawasu.ports import Cancel, Log
 from mawasu.spec import examples as spec_examples

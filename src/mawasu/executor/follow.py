@@ -30,7 +30,12 @@ MARKS = {
 
 
 def follow(
-    ledger: Ledger, store: Store, build: int, start: int = 1, wait: bool = True, until: Callable[[], bool] = lambda: False
+    ledger: Ledger,
+    store: Store,
+    build: int,
+    start: int = 1,
+    wait: bool = True,
+    until: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
     """Lines of one build from entry `start` on, until it is finished (`wait`: as they come) or `until()` says so."""
     number = start
@@ -80,5 +85,3 @@ def plan_of(store: Store, body: BuildPlanned) -> list[str]:
         return msgspec.json.decode(store.read(body.plan), type=Plan).lines()
     except CorruptError:
         return [f"{'▶' if runs else '·'} {name}" for name, _, runs in body.steps]
-
-

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mawasu.spec.feature import DataSet, Feature, Part
+import msgspec
+
+from mawasu.spec.feature import DataSet, Feature
 from mawasu.spec.globs import select
 from mawasu.words import CONTRACT, Digest, Tree, digest_of_value
 
@@ -20,9 +22,8 @@ def key_of(kind: str, inputs: Mapping[str, str]) -> Digest:
 
 
 def _value(value: object) -> str:
-    if isinstance(value, Part):
-        value = value.model_dump(mode="json")
-    return digest_of_value(value)
+    """Defaults are left out of a section's value, so a setting added to mawasu later changes no key."""
+    return digest_of_value(msgspec.to_builtins(value))
 
 
 def _files(tree: Tree, globs: tuple[str, ...]) -> Inputs:
@@ -48,8 +49,8 @@ def lock_files(lock: str | None, tree: Tree) -> tuple[str, ...]:
 
 def data(data_set: DataSet, snapshot: Digest, slices: tuple[str, ...]) -> Inputs:
     """A data set's views: the rows training sees, the holdout rows without labels, and the labels."""
-    said = data_set.model_dump(mode="json", include={"holdout", "label", "row"})
-    return {f"data {data_set.name}": snapshot, f"data.{data_set.name} in mawasu.yaml": _value([said, list(slices)])}
+    said = [data_set.holdout, data_set.label, data_set.row, slices]
+    return {f"data {data_set.name}": snapshot, f"data.{data_set.name} in mawasu.yaml": _value(said)}
 
 
 def train(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Inputs:
@@ -77,7 +78,7 @@ def evaluate(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Inpu
 def judge(feature: Feature, gate: str, before: Mapping[str, Digest]) -> Inputs:
     part = feature.evaluation
     assert part is not None
-    return {"evaluation.gate": _value([part.metric, part.gate.model_dump(mode="json"), gate]), **_before(before)}
+    return {"evaluation.gate": _value([part.metric, part.gate, gate]), **_before(before)}
 
 
 def release(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Inputs:

@@ -82,7 +82,9 @@ class _Planner:
         assert evaluation is not None
         data = f"data/{evaluation.data}"
         self._add(
-            StepKind.EVALUATE, "evaluate", keys.evaluate(self.feature, self.tree, self._of(data, "image/training", "train"))
+            StepKind.EVALUATE,
+            "evaluate",
+            keys.evaluate(self.feature, self.tree, self._of(data, "image/training", "train")),
         )
         gate, champion = Gate.FIRST, self.known.champion
         if champion is not None and champion.feature.evaluation is not None:
@@ -117,7 +119,14 @@ class _Planner:
     def _deploy(self, release: Digest) -> None:
         """The one switch. These act on what is live, so they are never taken from an earlier build."""
         why = "the environment serves nothing yet" if self.known.served is None else "the release is another one"
-        kinds = [StepKind.REGISTER, StepKind.START, StepKind.EXAMPLES, StepKind.CONTRACT, StepKind.GRANT, StepKind.SWITCH]
+        kinds = [
+            StepKind.REGISTER,
+            StepKind.START,
+            StepKind.EXAMPLES,
+            StepKind.CONTRACT,
+            StepKind.GRANT,
+            StepKind.SWITCH,
+        ]
         if self.known.served is not None:
             kinds.append(StepKind.DRAIN)
         if self.feature.api is None or self.feature.api.examples is None:

@@ -9,7 +9,7 @@ from mawasu.words import Digest, Value
 
 
 class StepKind(enum.StrEnum):
-    """In the order of a build (design §5.5). Those up to JUDGE are pure functions of their key and can be reused."""
+    """In the order of a build (design §5.5)."""
 
     DATA = "data"
     IMAGE = "image"
@@ -23,6 +23,11 @@ class StepKind(enum.StrEnum):
     GRANT = "grant"
     SWITCH = "switch"
     DRAIN = "drain"
+
+    @property
+    def pure(self) -> bool:
+        """A function of its key alone, so its outcome can be reused; the others act on what is live."""
+        return self in (StepKind.DATA, StepKind.IMAGE, StepKind.TRAIN, StepKind.EVALUATE, StepKind.JUDGE)
 
 
 class Gate(enum.StrEnum):

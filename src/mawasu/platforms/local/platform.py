@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from mawasu import git
+from mawasu.git.checkout import checkout
 from mawasu.home import Home
 from mawasu.platforms.local.gateway import LocalGateway
 from mawasu.platforms.local.images import LocalImages
 from mawasu.platforms.local.jobs import LocalJobs
 from mawasu.platforms.local.limits import Limiter
-from mawasu.platforms.local.process import SupervisorHost, ensure_running
+from mawasu.platforms.local.process import LocalProcesses, ensure_running
 from mawasu.platforms.local.sandbox import Sandbox
 from mawasu.platforms.local.secrets import Secrets
 from mawasu.platforms.local.services import LocalServices
@@ -20,7 +20,7 @@ from mawasu.words import Source
 
 
 def lay_out(source: Source, dest: Path) -> None:
-    git.checkout(source.repo, source.tree, dest)
+    checkout(source.repo, source.tree, dest)
 
 
 class Machine:
@@ -35,23 +35,32 @@ class Machine:
         return platform.python_version()
 
 
-class LocalPlatform(Machine):
-    """`ports.Platform` on this machine. `start` brings the supervisor and the gateway up (or finds them up)."""
+class LocalWorkshop(Machine):
+    """`ports.Workshop`: what the steps up to the verdict need. With `terminal`, the user's own code in the foreground:
+    jobs have the terminal, nothing is sandboxed, and images are shared with `shared` (the user's own home).
+    """
+
+    def __init__(self, home: Home, sandbox: Sandbox, *, shared: Home | None = None, terminal: bool = False) -> None:
+        self.home = home.create()
+        self.sandbox = sandbox
+        limiter = Limiter.detect()
+        self.limiter = limiter.name
+        self.store = DirectoryStore(home.store)
+        self.images = LocalImages(shared or home, sandbox, limiter)
+        self.jobs = LocalJobs(home, self.store, sandbox, limiter, lay_out, terminal=terminal)
+        self.secrets = Secrets(shared or home)
+
+
+class LocalPlatform(LocalWorkshop):
+    """`ports.Platform` on this machine. `start` brings the supervisor and the gateway up, or finds them up."""
 
     def __init__(self, home: Home, *, port: int, trust_pushers: bool) -> None:
-        self.home = home.create()
-        self.store = DirectoryStore(home.store)
-        self.sandbox = Sandbox.detect(trust_pushers)
-        self.images = LocalImages(home, self.sandbox)
-        limiter = Limiter.detect()
-        self.jobs = LocalJobs(home, self.store, self.sandbox, limiter, lay_out)
-        self.limiter = limiter.name
-        host = SupervisorHost(home)
+        super().__init__(home, Sandbox.detect(trust_pushers))
+        host = LocalProcesses(home)
         self.services = LocalServices(home, host, self.sandbox, self.store)
         self.gateway = LocalGateway(home, port, "127.0.0.1", host)
-        self.secrets = Secrets(home)
 
     def start(self) -> None:
+        self.jobs.sweep()
         ensure_running(self.home)
         self.gateway.start()
-
