@@ -27,6 +27,17 @@ CONSUMER = "x-mawasu-consumer"
 SKEW = 1
 """Seconds. 0 would mean Envoy's default of 60."""
 
+NOBODY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "alg": "ES256",
+    "kid": "nobody",
+    "x": "Haolkt-lHH8985dTj6UVTFP9LxNUg9TA_Z7Lwy-BbYo",
+    "y": "ex8ncFrwn9-bvWwJFPcIQBpZLNhTGGth1ibIzApB5KM",
+}
+"""Envoy refuses an empty key set, so where there are no keys stands one whose private half nobody can know: its x is
+the SHA-256 of "mawasu: nobody's key 0" (a test derives it)."""
+
 
 def digest(value: Any) -> str:
     return digest_of_value(value).removeprefix("sha256:")[:16]
@@ -40,7 +51,7 @@ def grants_for(feature: str, environment: str) -> list[str]:
 def key_set(keys: Iterable[PublicKey]) -> str:
     """All public halves as one JWK Set."""
     jwks = [{**key.jwk, "kid": key.id} for key in sorted(keys, key=lambda key: key.id)]
-    return json.dumps({"keys": jwks}, separators=(",", ":"))
+    return json.dumps({"keys": jwks or [NOBODY]}, separators=(",", ":"))
 
 
 def provider(served: Served, scheme: Scheme, jwks: str) -> tuple[str, Dict]:

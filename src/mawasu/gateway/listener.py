@@ -143,19 +143,26 @@ def _replies() -> Dict:
             _reword(f"{failure} == 'Audiences in Jwt are not allowed'", 403, OTHER_KEY),
             _reword(f"{failure} == 'Jwt is expired'", 400, OLD_KEY),
             _reword(f"{failure} != 'Jwt is missing'", 400, BAD_KEY),
-            _reword(_details("rbac_access_denied_matched_policy[two_credentials]"), 401, TWO_CREDENTIALS),
-            _reword(_details("rbac_access_denied_matched_policy[critical_header]"), 401, CRITICAL),
+            _reword(
+                _details("rbac_access_denied_matched_policy[two_credentials]"), 401, TWO_CREDENTIALS, "invalid_request"
+            ),
+            _reword(_details("rbac_access_denied_matched_policy[critical_header]"), 401, CRITICAL, "invalid_token"),
             _reword(_details("path_normalization_failed"), 400, BAD_PATH),
         ],
         "body_format": {"json_format": {"code": "%RESPONSE_CODE%", "message": "%LOCAL_REPLY_BODY%"}},
     }
 
 
-def _reword(condition: str, status: int, message: str) -> Dict:
-    """An answer in other words when a condition (CEL) holds; one that cannot be evaluated does not."""
+def _reword(condition: str, status: int, message: str, error: str = "") -> Dict:
+    """An answer in other words when a condition (CEL) holds; one that cannot be evaluated does not.
+
+    `error`: what RFC 6750, 3.1 calls it, where the verifier has not said so already.
+    """
     kind = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
     when = {"extension_filter": _typed("cel", kind, {"expression": condition})}
-    return {"filter": when, "status_code": status, "body": {"inline_string": message}}
+    challenge = {"header": {"key": "www-authenticate", "value": f'Bearer realm="%REQ(:AUTHORITY)%", error="{error}"'}}
+    reply = {"filter": when, "status_code": status, "body": {"inline_string": message}}
+    return reply | {"headers_to_add": [challenge]} if error else reply
 
 
 def _details(start: str) -> str:

@@ -123,15 +123,30 @@ def _inline_jwks(doc: Document, value: Any, at: Path) -> str:
     for index, key in enumerate(keys):
         here = (*at, "keys", index)
         jwk = doc.mapping(key, here)
-        if jwk.get("kty") not in ("RSA", "EC", "OKP"):
-            doc.fault((*here, "kty"), f"expected RSA, EC or OKP, found {kind_of(jwk.get('kty'))}")
-        for member in sorted(_PRIVATE & jwk.keys()):
+        private = sorted(_PRIVATE & jwk.keys())
+        for member in private:
             doc.fault((*here, member), "is part of a private key: remove it here and replace the key at its issuer")
+        if not private:
+            _check_key(doc, dict(jwk), here)
     try:
         return json.dumps({"keys": keys}, sort_keys=True)
     except (TypeError, ValueError):
         doc.fault(at, "holds values that JSON does not have")
         return ""
+
+
+def _check_key(doc: Document, jwk: dict[str, Any], at: Path) -> None:
+    """Envoy would refuse every site's update for the sake of one bad key, so it is found here."""
+    from joserfc.errors import JoseError
+    from joserfc.jwk import import_key
+
+    if jwk.get("kty") not in ("RSA", "EC", "OKP"):
+        doc.fault((*at, "kty"), f"expected RSA, EC or OKP, found {kind_of(jwk.get('kty'))}")
+        return
+    try:
+        _ = import_key(jwk).public_key
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        doc.fault(at, f"is not a valid public key: {str(error).splitlines()[0] if str(error) else 'malformed'}")
 
 
 def _locations(doc: Document, value: Any, at: Path) -> tuple[Place, ...]:
