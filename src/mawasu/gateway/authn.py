@@ -1,0 +1,162 @@
+"""Schemes and requirements → providers and requirements of Envoy's `jwt_authn` filter.
+
+Source of shapes: envoy.extensions.filters.http.jwt_authn.v3. Names are content addresses, so that while a document
+is replaced the old and the new policy can stand side by side; only the key set of API keys changes under one name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from mawasu.gateway.forms import KeyScheme, Operation, Place, Scheme, Served, TokenScheme
+from mawasu.gateway.schemes import OURS
+from mawasu.words import PublicKey, digest_of_value
+
+Dict = dict[str, Any]
+
+TYPE = "type.googleapis.com/envoy."
+FILTER = "mawasu.authn"
+METADATA = "envoy.filters.http.jwt_authn"
+"""The filter writes its dynamic metadata under this name, whatever the filter is called."""
+
+USER_INFO = "x-endpoint-api-userinfo"
+CONSUMER = "x-mawasu-consumer"
+SKEW = 1
+"""Seconds. 0 would mean Envoy's default of 60."""
+
+NOBODY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "alg": "ES256",
+    "kid": "nobody",
+    "x": "Haolkt-lHH8985dTj6UVTFP9LxNUg9TA_Z7Lwy-BbYo",
+    "y": "ex8ncFrwn9-bvWwJFPcIQBpZLNhTGGth1ibIzApB5KM",
+}
+"""Envoy refuses an empty key set, so where there are no keys stands one whose private half nobody can know: its x is
+the SHA-256 of "mawasu: nobody's key 0" (a test derives it)."""
+
+
+def digest(value: Any) -> str:
+    return digest_of_value(value).removeprefix("sha256:")[:16]
+
+
+def grants_for(feature: str, environment: str) -> list[str]:
+    """The audiences of API keys that open one site."""
+    return [f"{feature}/{environment}", f"{feature}/*", f"*/{environment}", "*/*", "*"]
+
+
+def key_set(keys: Iterable[PublicKey]) -> str:
+    """All public halves as one JWK Set."""
+    jwks = [{**key.jwk, "kid": key.id} for key in sorted(keys, key=lambda key: key.id)]
+    return json.dumps({"keys": jwks or [NOBODY]}, separators=(",", ":"))
+
+
+def provider(served: Served, scheme: Scheme, jwks: str) -> tuple[str, Dict]:
+    """The name and body of what verifies one scheme at one site. `jwks`: the key set of API keys."""
+    common: Dict = {
+        "clock_skew_seconds": SKEW,
+        "from_headers": [_header(place) for place in scheme.places if place.kind == "header"],
+        "from_params": [place.name for place in scheme.places if place.kind == "query"],
+        "from_cookies": [place.name for place in scheme.places if place.kind == "cookie"],
+        "forward_payload_header": USER_INFO,
+        "header_in_metadata": "header",
+    }
+    if isinstance(scheme, KeyScheme):
+        body = common | {
+            "issuer": OURS,
+            "audiences": grants_for(served.feature, served.environment),
+            "forward": False,  # a back end learns who calls, never what opens the door
+            "payload_in_metadata": "key",
+            "failed_status_in_metadata": "key failure",
+            "claim_to_headers": [{"claim_name": "sub", "header_name": CONSUMER}],
+        }
+        name = f"key:{served.feature}/{served.environment}:{digest(body)}"
+        return name, body | {"local_jwks": {"inline_string": jwks}}
+    body = common | {
+        "issuer": scheme.issuer,
+        "audiences": list(scheme.audiences),
+        "forward": True,  # as ESPv2: a back end may call others in its caller's name
+        "require_expiration": True,
+        **_jwks_source(scheme),
+    }
+    return f"token:{served.feature}/{served.environment}:{digest(body)}", body
+
+
+def _header(place: Place) -> Dict:
+    return {"name": place.name, "value_prefix": place.prefix} if place.prefix else {"name": place.name}
+
+
+def _jwks_source(scheme: TokenScheme) -> Dict:
+    if scheme.jwks:
+        return {"local_jwks": {"inline_string": scheme.jwks}}
+    return {
+        "remote_jwks": {
+            "http_uri": {"uri": scheme.jwks_uri, "cluster": jwks_cluster_name(scheme.jwks_uri), "timeout": "5s"},
+            "cache_duration": "300s",
+            # Fetched before the policy takes effect, and kept while the issuer is away.
+            "async_fetch": {"fast_listener": True, "failed_refetch_duration": "5s"},
+        }
+    }
+
+
+def jwks_cluster_name(uri: str) -> str:
+    return f"jwks:{_authority(uri)}"
+
+
+def _authority(uri: str) -> str:
+    parts = urlsplit(uri)
+    return f"{parts.hostname}:{parts.port or 443}"
+
+
+def jwks_cluster(uri: str, trust: str) -> Dict:
+    """Where a key set is fetched from, over TLS verified against the certificates in the file `trust`."""
+    parts = urlsplit(uri)
+    host, port = parts.hostname or "", parts.port or 443
+    name = jwks_cluster_name(uri)
+    return {
+        "@type": f"{TYPE}config.cluster.v3.Cluster",
+        "name": name,
+        "type": "LOGICAL_DNS",
+        "connect_timeout": "5s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [_host(host, port)]}]},
+        "transport_socket": {
+            "name": "tls",
+            "typed_config": {
+                "@type": f"{TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": host,
+                "common_tls_context": {
+                    "validation_context": {
+                        "trusted_ca": {"filename": trust},
+                        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
+                    }
+                },
+            },
+        },
+    }
+
+
+def _host(host: str, port: int) -> Dict:
+    return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+
+
+def requirement(operation: Operation, names: dict[str, str]) -> tuple[str, Dict] | None:
+    """What an operation requires, by the names of its schemes' providers; None when it requires nothing.
+
+    In an AND the tokens come last: each verifier overwrites the identity that the one before it set, and where a
+    person's token and a program's key meet, the person is the caller.
+    """
+    if not operation.security:
+        return None
+    alternatives = [_all_of([names[scheme] for scheme in alternative]) for alternative in operation.security]
+    body = alternatives[0] if len(alternatives) == 1 else {"requires_any": {"requirements": alternatives}}
+    return digest(body), body
+
+
+def _all_of(providers: Sequence[str]) -> Dict:
+    if not providers:
+        return {"allow_missing": {}}
+    ordered: list[Dict] = [{"provider_name": name} for name in sorted(providers)]  # "key:…" before "token:…"
+    return ordered[0] if len(ordered) == 1 else {"requires_all": {"requirements": ordered}}

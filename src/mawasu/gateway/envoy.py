@@ -1,0 +1,137 @@
+"""Sites and keys → what Envoy must be told: clusters, routes, and one authentication filter. Pure, and ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mawasu.gateway import authn, routes
+from mawasu.gateway.forms import Served, TokenScheme
+from mawasu.gateway.schemes import OURS
+from mawasu.words import Endpoint, PublicKey, Value
+
+Dict = dict[str, Any]
+TYPE = authn.TYPE
+
+
+class Config(Value, frozen=True):
+    """Everything that changes while the gateway runs, as plain JSON values."""
+
+    clusters: Mapping[str, Dict]
+    providers: Mapping[str, Dict]
+    requirements: Mapping[str, Dict]
+    routes: tuple[Dict, ...]
+
+    def beside(self, old: Config) -> Config:
+        """This one with whatever else the old one has: routes of either can be served with it.
+
+        Names are content addresses, so the two agree on what both have; key sets are taken from this one.
+        """
+        return Config(
+            clusters={**old.clusters, **self.clusters},
+            providers={**old.providers, **self.providers},
+            requirements={**old.requirements, **self.requirements},
+            routes=self.routes,
+        )
+
+    def with_keys(self, keys: Sequence[PublicKey]) -> Config:
+        """The same with another set of API keys: what is created or revoked while everything else stays."""
+        jwks = {"inline_string": authn.key_set(keys)}
+        providers = {
+            name: {**body, "local_jwks": jwks} if body["issuer"] == OURS else body
+            for name, body in self.providers.items()
+        }
+        return Config(self.clusters, providers, self.requirements, self.routes)
+
+    def cluster_resources(self) -> list[Dict]:
+        return list(self.clusters.values())
+
+    def route_resources(self) -> list[Dict]:
+        return [routes.configuration(self.routes)]
+
+    def filter_resources(self) -> list[Dict]:
+        """The authentication filter, as Envoy discovers it (TypedExtensionConfig)."""
+        filter_ = {
+            "@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": self.providers,
+            "requirement_map": self.requirements,
+        }
+        return [{"@type": f"{TYPE}config.core.v3.TypedExtensionConfig", "name": authn.FILTER, "typed_config": filter_}]
+
+
+EMPTY = Config({}, {}, {}, ())
+
+
+def read(clusters: Sequence[Dict], table: Sequence[Dict], filters: Sequence[Dict]) -> Config:
+    """The configuration that these resources were made from."""
+    authentication = filters[0]["typed_config"]
+    return Config(
+        clusters={cluster["name"]: cluster for cluster in clusters},
+        providers=authentication["providers"],
+        requirements=authentication["requirement_map"],
+        routes=tuple(table[0]["virtual_hosts"][0]["routes"][:-1]),
+    )
+
+
+def compile(sites: Sequence[Served], keys: Sequence[PublicKey], trust: str = "") -> Config:
+    """The configuration that serves exactly these sites to these keys.
+
+    `trust` is the file of CA certificates for key sets that are fetched.
+    """
+    clusters: dict[str, Dict] = {}
+    providers: dict[str, Dict] = {}
+    requirements: dict[str, Dict] = {}
+    table: list[Dict] = []
+    jwks = authn.key_set(keys)
+    for served in sites:
+        backend = _backend(served.endpoint)
+        clusters[backend["name"]] = backend
+        names: dict[str, str] = {}
+        for scheme in served.api.schemes.values():
+            names[scheme.name], body = authn.provider(served, scheme, jwks)
+            providers[names[scheme.name]] = body
+            if isinstance(scheme, TokenScheme) and scheme.jwks_uri:
+                clusters[authn.jwks_cluster_name(scheme.jwks_uri)] = authn.jwks_cluster(scheme.jwks_uri, trust)
+        required: dict[tuple[str, str], str] = {}
+        for operation in served.api.operations:
+            found = authn.requirement(operation, names)
+            if found is not None:
+                required[operation.method, operation.path] = found[0]
+                requirements[found[0]] = found[1]
+        table += routes.routes_of(served, backend["name"], required)
+    return Config(clusters, providers, requirements, tuple(table))
+
+
+def _backend(endpoint: Endpoint) -> Dict:
+    """A revision's replicas. The name holds their addresses: other addresses are another cluster."""
+    name = f"{endpoint.revision}:{authn.digest([endpoint.sockets, endpoint.url])}"
+    hosts = [{"endpoint": {"address": {"pipe": {"path": path}}}} for path in endpoint.sockets]
+    return {
+        "@type": f"{TYPE}config.cluster.v3.Cluster",
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "per_connection_buffer_limit_bytes": 32768,
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{TYPE}extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http_protocol_options": {}},
+                # Shorter than the keep-alive of any common server, which must not close what a request is put on.
+                "common_http_protocol_options": {"idle_timeout": "1s"},
+            }
+        },
+        # A replica that cannot be reached is left out for a moment; a model's own 5xx is no reason.
+        "outlier_detection": {
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 2,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "enforcing_local_origin_success_rate": 0,
+            "interval": "1s",
+            "base_ejection_time": "1s",
+            "max_ejection_percent": 50,
+        },
+    }

@@ -1,0 +1,193 @@
+"""What Envoy is started with and keeps: the listener, its filters, the words of its refusals, limits, the access log.
+
+Follows Envoy's "Configuring Envoy as an edge proxy"; messages and codes are ESPv2's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mawasu.gateway import routes
+from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
+
+Dict = dict[str, Any]
+
+LARGEST_BODY = 10 * 2**20  # bytes; the request is held until it is whole, so this is memory
+CONNECTIONS = 10_000
+FORGED = (USER_INFO, CONSUMER, "x-envoy-original-path", "x-forwarded-authorization")
+"""Headers in which the back end trusts the gateway: whatever a caller says in them is dropped first."""
+
+NO_KEY = (
+    "Method doesn't allow unregistered callers (callers without established identity). "
+    "Please use API Key or other form of API consumer identity to call this API."
+)
+BAD_KEY = "INVALID_ARGUMENT: API key not valid. Please pass a valid API key."
+OLD_KEY = "INVALID_ARGUMENT: API key expired. Please renew the API key."
+OTHER_KEY = "PERMISSION_DENIED: The API key is not allowed to call this API."
+TWO_CREDENTIALS = "More than one Jwt or API key in one request"
+BAD_PATH = "The path of the request is not allowed"
+CRITICAL = "Jwt has a critical header that is not understood"
+
+CLUSTERS, ROUTES, AUTHN = "clusters.json", "routes.json", "authn.json"
+
+
+def bootstrap(host: str, port: int, directory: str, access_log: str) -> Dict:
+    """Envoy's bootstrap. `directory` holds the admin socket and the files of dynamic configuration (CDS, RDS, ECDS)."""
+    return {
+        "node": {"id": "gateway", "cluster": "mawasu"},
+        "admin": {"address": {"pipe": {"path": f"{directory}/admin.sock", "mode": 0o600}}},
+        "dynamic_resources": {"cds_config": _source(directory, CLUSTERS)},
+        "static_resources": {"listeners": [_listener(host, port, directory, access_log)]},
+        "overload_manager": {"resource_monitors": [_connections()]},
+    }
+
+
+def _source(directory: str, file: str) -> Dict:
+    return {"path_config_source": {"path": f"{directory}/{file}"}, "resource_api_version": "V3"}
+
+
+def _connections() -> Dict:
+    kind = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    config = {"@type": f"{TYPE}{kind}", "max_active_downstream_connections": CONNECTIONS}
+    return {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": config}
+
+
+def _listener(host: str, port: int, directory: str, access_log: str) -> Dict:
+    return {
+        "name": "ingress",
+        "address": {"socket_address": {"address": host, "port_value": port}},
+        # Shared ports would let a second gateway take half of the requests instead of failing to start.
+        "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": 32768,
+        "filter_chains": [{"filters": [_typed("http", _MANAGER, _manager(directory, access_log))]}],
+    }
+
+
+_MANAGER = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+
+def _typed(name: str, kind: str, body: Dict) -> Dict:
+    return {"name": name, "typed_config": {"@type": f"{TYPE}{kind}", **body}}
+
+
+def _manager(directory: str, access_log: str) -> Dict:
+    forged = {"mutations": [{"remove": name} for name in FORGED]}
+    early = _typed("forged", "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", forged)
+    return {
+        "stat_prefix": "ingress",
+        "codec_type": "AUTO",
+        "rds": {"route_config_name": routes.NAME, "config_source": _source(directory, ROUTES)},
+        "use_remote_address": True,
+        "early_header_mutation_extensions": [early],
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": "REJECT_REQUEST",
+            "idle_timeout": "600s",
+            "max_headers_count": 100,
+        },
+        # An absolute URL names a host, and this gateway answers for none but itself.
+        "http_protocol_options": {"allow_absolute_url": False},
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 65536,
+            "initial_connection_window_size": 1048576,
+        },
+        "max_request_headers_kb": 60,
+        "request_headers_timeout": "10s",
+        "request_timeout": "60s",
+        "stream_idle_timeout": "300s",
+        "http_filters": _filters(directory),
+        "local_reply_config": _replies(),
+        "access_log": [_typed("file", "extensions.access_loggers.file.v3.FileAccessLog", _log(access_log))],
+    }
+
+
+def _filters(directory: str) -> list[Dict]:
+    kind = f"{TYPE}extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+    discovery = {"config_source": _source(directory, AUTHN), "type_urls": [kind]}
+    body = {"max_request_bytes": LARGEST_BODY}
+    return [
+        _typed(routes.ONE_CREDENTIAL, "extensions.filters.http.rbac.v3.RBAC", {}),
+        {"name": FILTER, "config_discovery": discovery},
+        _typed("mawasu.critical", "extensions.filters.http.rbac.v3.RBAC", {"rules": _critical()}),
+        _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
+        _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
+    ]
+
+
+def _critical() -> Dict:
+    """RFC 7515, 4.1.11: a token whose critical header is not understood is refused, and none is understood here."""
+    present = {"filter": METADATA, "path": [{"key": "header"}, {"key": "crit"}], "value": {"present_match": True}}
+    policy = {
+        "permissions": [{"any": True}],
+        "principals": [{"sourced_metadata": {"metadata_matcher": present, "metadata_source": "DYNAMIC"}}],
+    }
+    return {"action": "DENY", "policies": {"critical header": policy}}
+
+
+def _replies() -> Dict:
+    """Every answer of the gateway's own as `{"code": N, "message": …}`, in ESPv2's words.
+
+    The verifier says of keys what it says of tokens; it leaves which of the two passed or failed in its metadata.
+    Mappers are tried in order and the first that fits decides.
+    """
+    verified = f"metadata.filter_metadata['{METADATA}']"
+    passed = f"('{METADATA}' in metadata.filter_metadata && 'key' in {verified})"
+    needed = f"xds.route_metadata.filter_metadata['{routes.METADATA}']['key']"
+    failure = f"{verified}['key failure']['message']"
+    return {
+        "mappers": [
+            _reword(f"{_details('jwt_authn_access_denied{Jwt_is_missing}')} && {needed} && !{passed}", 401, NO_KEY),
+            _reword(f"{failure} == 'Audiences in Jwt are not allowed'", 403, OTHER_KEY),
+            _reword(f"{failure} == 'Jwt is expired'", 400, OLD_KEY),
+            _reword(f"{failure} != 'Jwt is missing'", 400, BAD_KEY),
+            _reword(
+                _details("rbac_access_denied_matched_policy[two_credentials]"), 401, TWO_CREDENTIALS, "invalid_request"
+            ),
+            _reword(_details("rbac_access_denied_matched_policy[critical_header]"), 401, CRITICAL, "invalid_token"),
+            _reword(_details("path_normalization_failed"), 400, BAD_PATH),
+        ],
+        "body_format": {"json_format": {"code": "%RESPONSE_CODE%", "message": "%LOCAL_REPLY_BODY%"}},
+    }
+
+
+def _reword(condition: str, status: int, message: str, error: str = "") -> Dict:
+    """An answer in other words when a condition (CEL) holds; one that cannot be evaluated does not.
+
+    `error`: what RFC 6750, 3.1 calls it, where the verifier has not said so already.
+    """
+    kind = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    when = {"extension_filter": _typed("cel", kind, {"expression": condition})}
+    challenge = {"header": {"key": "www-authenticate", "value": f'Bearer realm="%REQ(:AUTHORITY)%", error="{error}"'}}
+    reply = {"filter": when, "status_code": status, "body": {"inline_string": message}}
+    return reply | {"headers_to_add": [challenge]} if error else reply
+
+
+def _details(start: str) -> str:
+    """CEL: Envoy's own reason for the answer starts with this."""
+    return f"response.code_details.startsWith('{start}')"
+
+
+def _log(path: str) -> Dict:
+    """JSON lines without query, credentials or bodies; Envoy escapes what callers wrote."""
+    return {
+        "path": path,
+        "log_format": {
+            "json_format": {
+                "time": "%START_TIME%",
+                "method": "%REQ(:METHOD)%",
+                "path": "%PATH(NQ:ORIG_OR_PATH)%",
+                "route": "%ROUTE_NAME%",
+                "status": "%RESPONSE_CODE%",
+                "details": "%RESPONSE_CODE_DETAILS%",
+                "ms": "%DURATION%",
+                "sent": "%BYTES_SENT%",
+                "received": "%BYTES_RECEIVED%",
+                "consumer": f"%DYNAMIC_METADATA({METADATA}:key:sub)%",
+                "backend": "%UPSTREAM_CLUSTER%",
+                "request": "%REQ(X-REQUEST-ID)%",
+            }
+        },
+    }

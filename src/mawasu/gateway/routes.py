@@ -1,0 +1,161 @@
+"""Operations → routes of Envoy (envoy.config.route.v3): which request is whose, and ESPv2's answers to the rest."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from mawasu.gateway import templates
+from mawasu.gateway.authn import FILTER, TYPE
+from mawasu.gateway.forms import KeyScheme, Operation, Place, Served
+
+Dict = dict[str, Any]
+
+NAME = "routes"
+ONE_CREDENTIAL = "mawasu.one_credential"
+METADATA = "mawasu"
+NOT_FOUND = "The current request is not defined by this API."
+NOT_ALLOWED = 'The current request is matched to the defined url template "{}" but its http method is not allowed'
+SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
+
+
+def routes_of(served: Served, cluster: str, requirements: dict[tuple[str, str], str]) -> list[Dict]:
+    """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
+
+    Refusals of a method come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
+    """
+    ordered = sorted(served.api.operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
+    calls = [
+        _call(served, operation, match, cluster, requirements.get((operation.method, operation.path)))
+        for operation in ordered
+        for match in _matches(served.prefix, operation.path)
+    ]
+    refusals = [
+        _refuse_method(match, path, [one.method for one in same])
+        for path, group in itertools.groupby(ordered, key=lambda one: one.path)
+        for same in [list(group)]
+        for match in _matches(served.prefix, path)
+    ]
+    return calls + refusals
+
+
+def configuration(routes: Iterable[Dict]) -> Dict:
+    """One route table for the whole server; what no site describes is not found."""
+    rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
+    return {
+        "@type": f"{TYPE}config.route.v3.RouteConfiguration",
+        "name": NAME,
+        "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [*routes, rest]}],
+        "validate_clusters": False,
+    }
+
+
+def _matches(prefix: str, path: str) -> list[Dict]:
+    """How requests for a path look: the path as it is and with one trailing slash."""
+    if not templates.is_literal(path):
+        return [{"safe_regex": {"regex": re.escape(prefix) + templates.regex(path)}}]
+    literal = templates.literal(path)
+    if literal == "/":
+        return [{"path": f"{prefix}/"}, {"path": prefix}]
+    return [{"path": f"{prefix}{literal}"}, {"path": f"{prefix}{literal}/"}]
+
+
+def _call(served: Served, operation: Operation, match: Dict, cluster: str, requirement: str | None) -> Dict:
+    authn: Dict = {"@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.PerRouteConfig"}
+    authn |= {"requirement_name": requirement} if requirement else {"disabled": True}
+    per_filter: Dict = {FILTER: authn}
+    schemes = sorted({name for names in operation.security for name in names})
+    crowded = _more_than_one([served.api.schemes[name].places for name in schemes])
+    if crowded:
+        per_filter[ONE_CREDENTIAL] = crowded
+    return {
+        "name": f"{operation.method} {served.prefix}{operation.path}",
+        "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
+        "route": {
+            "cluster": cluster,
+            "timeout": f"{operation.deadline:g}s",
+            # The stream is idle while the back end thinks: the deadline, not this, must be what ends it.
+            "idle_timeout": f"{operation.deadline + 60:g}s",
+            "retry_policy": _retry(operation.method),
+            **_rewrite(served.prefix, match),
+        },
+        "typed_per_filter_config": per_filter,
+        "metadata": {"filter_metadata": {METADATA: {"key": _needs_key(served, operation)}}},
+    }
+
+
+def _needs_key(served: Served, operation: Operation) -> bool:
+    """Whether nobody comes in without an API key: then its absence is what a refused caller must be told."""
+    return bool(operation.security) and all(
+        any(isinstance(served.api.schemes[name], KeyScheme) for name in names) for names in operation.security
+    )
+
+
+def _rewrite(prefix: str, match: Dict) -> Dict:
+    """The back end sees the path that its document names."""
+    if "path" in match:
+        return {"prefix_rewrite": match["path"].removeprefix(prefix) or "/"}
+    return {"regex_rewrite": {"pattern": {"regex": f"^{re.escape(prefix)}"}, "substitution": ""}}
+
+
+def _retry(method: str) -> Dict:
+    """Another replica is asked when the first cannot have seen the request, or when asking twice is safe."""
+    on = "connect-failure,refused-stream,reset-before-request"
+    return {
+        "retry_on": f"{on},reset" if method in SAFE else on,
+        "num_retries": 2,
+        "retry_host_predicate": [
+            {
+                "name": "previous_hosts",
+                "typed_config": {"@type": f"{TYPE}extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+            }
+        ],
+        "host_selection_retry_max_attempts": 3,
+        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
+    }
+
+
+def _refuse_method(match: Dict, path: str, methods: list[str]) -> Dict:
+    allow = {"header": {"key": "allow", "value": ", ".join(sorted(methods))}}  # RFC 9110, 15.5.6
+    return _answer(match, 405, NOT_ALLOWED.format(path)) | {"response_headers_to_add": [allow]}
+
+
+def _answer(match: Dict, status: int, message: str) -> Dict:
+    return {"match": match, "direct_response": {"status": status, "body": {"inline_string": message}}}
+
+
+def _more_than_one(schemes: list[tuple[Place, ...]]) -> Dict | None:
+    """Refuse a request with two credentials of one scheme: which one its caller meant is not the gateway's to choose.
+
+    A token and a key are two schemes, and may come together.
+    """
+    distinct = list(dict.fromkeys(place for places in schemes for place in places))
+    pairs = dict.fromkeys(pair for places in schemes for pair in itertools.combinations(places, 2))
+    both: list[Dict] = [{"and_rules": {"rules": [_present(one), _present(other)]}} for one, other in pairs]
+    twice = [_twice(place) for place in distinct if place.kind != "cookie"]
+    if not both and not twice:
+        return None
+    policy = {"permissions": [*both, *twice], "principals": [{"any": True}]}
+    rules = {"action": "DENY", "policies": {"two credentials": policy}}
+    return {"@type": f"{TYPE}extensions.filters.http.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}
+
+
+def _present(place: Place) -> Dict:
+    if place.kind == "query":
+        return _header_matches(":path", f".*[?&]{re.escape(place.name)}=.*")
+    if place.kind == "cookie":
+        return _header_matches("cookie", f"(.*;)? *{re.escape(place.name)}=.*")
+    return _header_matches(place.name, f"{re.escape(place.prefix)}.*")
+
+
+def _twice(place: Place) -> Dict:
+    if place.kind == "query":
+        name = re.escape(place.name)
+        return _header_matches(":path", f".*[?&]{name}=.*&{name}=.*")
+    return _header_matches(place.name, ".*,.*")  # repeated fields are joined by a comma (RFC 9110, 5.3)
+
+
+def _header_matches(name: str, regex: str) -> Dict:
+    return {"header": {"name": name, "string_match": {"safe_regex": {"regex": regex}}}}

