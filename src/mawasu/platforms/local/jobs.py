@@ -199,7 +199,8 @@ class LocalJobs:
             "cpu_seconds": round(ended.cpu_seconds, 3),
             "limiter": self._limiter.name,
             "sandbox": self._sandbox.name,
-            **{name: value for name, value in _pins(job.resources).items() if name in _RECORDED},
+            "threads": _threads(job.resources),
+            "blas": _pins(job.resources).get("OPENBLAS_CORETYPE", ""),
         }
         if ended.peak_memory:
             facts["peak_memory"] = ended.peak_memory
@@ -223,7 +224,8 @@ def _environ(job: JobSpec, home: Path) -> dict[str, str]:
     }
 
 
-_RECORDED = ("OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_CBWR")
+def _threads(resources: Resources) -> int:
+    return max(1, math.ceil(resources.cpu))
 
 
 def _pins(resources: Resources) -> dict[str, str]:
@@ -232,8 +234,8 @@ def _pins(resources: Resources) -> dict[str, str]:
     OpenBLAS chooses kernels by the processor unless told (its README, "DYNAMIC_ARCH"), MKL likewise ("Conditional
     Numerical Reproducibility" of its guide). AVX2 is taken where it is there: AVX-512 is what differs between servers.
     """
-    threads = str(max(1, math.ceil(resources.cpu)))
-    pins = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    pins = dict.fromkeys(names, str(_threads(resources)))
     match platform.machine():
         case "x86_64" if "avx2" in linux.cpu_flags():
             pins |= {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "AVX2"}

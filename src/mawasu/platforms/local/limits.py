@@ -52,7 +52,9 @@ class Group(abc.ABC):
     """Variables that the job must be started with."""
 
     peak = 0
-    """The most memory seen, in bytes; 0 where nobody counts."""
+    """The most memory seen, in bytes; 0 where nobody counts. Known after `kill`, like `cpu_seconds`."""
+
+    cpu_seconds = 0.0
 
     def join(self, argv: Sequence[str]) -> list[str]:
         """The command that does `argv` within the limits."""
@@ -134,7 +136,8 @@ class CgroupV2Limiter(Limiter):
                     _write(path / name, value)
             if limits.cpu and self._cpu:
                 _write(path / "cpu.max", f"{int(limits.cpu * _PERIOD)} {_PERIOD}")
-        return Cgroups([path], memory=path, pids=path, oom="memory.events", peaks="memory.peak")
+        read = {"oom": path / "memory.events", "peak": path / "memory.peak", "cpu": path / "cpu.stat"}
+        return Cgroups([path], path, read)
 
 
 class CgroupV1Limiter(Limiter):
@@ -147,7 +150,7 @@ class CgroupV1Limiter(Limiter):
     @classmethod
     def find(cls, own: Mapping[str, Path]) -> CgroupV1Limiter | None:
         """None unless groups for memory and pids can be made."""
-        usable = {name: own[name] for name in ("memory", "pids", "cpu") if name in own}
+        usable = {name: own[name] for name in ("memory", "pids", "cpu", "cpuacct") if name in own}
         if not {"memory", "pids"} <= usable.keys():
             return None
         with contextlib.suppress(OSError):
@@ -167,24 +170,19 @@ class CgroupV1Limiter(Limiter):
             if limits.cpu and "cpu" in path:
                 _write(path["cpu"] / "cpu.cfs_period_us", _PERIOD)
                 _write(path["cpu"] / "cpu.cfs_quota_us", int(limits.cpu * _PERIOD))
-        return Cgroups(
-            groups,
-            memory=path["memory"],
-            pids=path["pids"],
-            oom="memory.oom_control",
-            peaks="memory.max_usage_in_bytes",
-        )
+        read = {"oom": path["memory"] / "memory.oom_control", "peak": path["memory"] / "memory.max_usage_in_bytes"}
+        if "cpuacct" in path:
+            read["cpu"] = path["cpuacct"] / "cpuacct.usage"
+        return Cgroups(groups, path["pids"], read)
 
 
 class Cgroups(Group):
-    """The control groups of one job: one directory (v2), or one per hierarchy (v1)."""
+    """The control groups of one job: one directory (v2), or one per hierarchy (v1); `read` names their counters."""
 
-    def __init__(self, paths: Sequence[Path], *, memory: Path, pids: Path, oom: str, peaks: str) -> None:
+    def __init__(self, paths: Sequence[Path], pids: Path, read: Mapping[str, Path]) -> None:
         self._paths = paths
         self._pids = pids
-        self._oom = memory / oom
-        self._refused = pids / "pids.events"
-        self._peak = memory / peaks
+        self._read = read
 
     def join(self, argv: Sequence[str]) -> list[str]:
         return ["/bin/sh", "-c", _JOIN, "sh", *(str(path / "cgroup.procs") for path in self._paths), "--", *argv]
@@ -193,14 +191,17 @@ class Cgroups(Group):
         """It has entered by itself."""
 
     def exceeded(self) -> Exceeded | None:
-        if _counter(self._oom, "oom_kill"):
+        if _counter(self._read["oom"], "oom_kill"):
             return Exceeded.MEMORY
-        return Exceeded.PROCESSES if _counter(self._refused, "max") else None
+        return Exceeded.PROCESSES if _counter(self._pids / "pids.events", "max") else None
 
     def kill(self) -> None:
-        with contextlib.suppress(OSError):  # no page for it in kernels before 5.19
-            self.peak = int(self._peak.read_text())
         _kill_all(self._pids)
+        with contextlib.suppress(OSError):  # no such file in kernels before 5.19
+            self.peak = int(self._read["peak"].read_text())
+        if (path := self._read.get("cpu")) is not None:
+            v2 = path.name == "cpu.stat"
+            self.cpu_seconds = _counter(path, "usage_usec") / 1e6 if v2 else int(path.read_text()) / 1e9
 
     def close(self) -> None:
         _remove(self._paths)

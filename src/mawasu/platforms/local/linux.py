@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Process(NamedTuple):
@@ -26,6 +27,7 @@ class Process(NamedTuple):
     session: int
     started: int
     resident: int  # bytes
+    cpu_seconds: float
 
 
 def process(pid: int) -> Process | None:
@@ -37,9 +39,9 @@ def process(pid: int) -> Process | None:
     fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and parentheses
     if fields[0] in "ZX":
         return None
-    return Process(
-        pid, int(fields[1]), int(fields[2]), int(fields[3]), started=int(fields[19]), resident=int(fields[21]) * _PAGE
-    )
+    parent, group, session = (int(field) for field in fields[1:4])
+    used = (int(fields[11]) + int(fields[12])) / _TICKS
+    return Process(pid, parent, group, session, int(fields[19]), int(fields[21]) * _PAGE, used)
 
 
 def processes() -> Iterator[Process]:

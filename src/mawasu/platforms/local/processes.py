@@ -76,7 +76,7 @@ def run(
             finally:
                 group.kill()
                 watch.finish()
-        return Ended(end, watch.status, time.monotonic() - began, watch.cpu_seconds, group.peak)
+        return Ended(end, watch.status, time.monotonic() - began, max(watch.cpu_seconds, group.cpu_seconds), group.peak)
 
 
 def _wait(watch: _Watch, group: Group, deadline: float | None, cancel: Cancel) -> End:

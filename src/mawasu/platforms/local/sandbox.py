@@ -113,9 +113,9 @@ class Bubblewrap(Sandbox):
     name = "bubblewrap"
     closed = True
 
-    def __init__(self, bwrap: str) -> None:
+    def __init__(self, bwrap: str, *, root: bool) -> None:
         self._bwrap = bwrap
-        self._root = os.getuid() == 0
+        self._root = root
 
     def wrap(
         self,
@@ -249,7 +249,7 @@ def _tried() -> Sandbox:
     bwrap = shutil.which("bwrap", path="/usr/bin:/bin:/usr/local/bin")
     if bwrap is None:
         raise PlatformError("bubblewrap is not installed", f"`apt-get install bubblewrap`, {otherwise}")
-    sandbox = Bubblewrap(bwrap)
+    sandbox = Bubblewrap(bwrap, root=os.getuid() == 0)
     test = ["/bin/sh", "-c", "read -r line </etc/passwd"]
     argv = sandbox.wrap(test, cwd=Path("/"), read_only=(), writable=(), environ={}, network=False, memory=None)
     tried = subprocess.run(argv, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -34,6 +34,7 @@ class Watched(Group):
         self.environ = {MARK: token}
         self._mark = f"{MARK}={token}".encode()
         self._members: dict[int, linux.Process] = {}
+        self._used: dict[tuple[int, int], float] = {}
         self._strangers: set[tuple[int, int]] = set()
         self._root = 0
 
@@ -84,6 +85,8 @@ class Watched(Group):
                 known.update((one.pid, one) for one in marked)
                 rest = [one for one in rest if one.pid not in known]
                 grown = bool(marked)
+        self._used.update(((one.pid, one.started), one.cpu_seconds) for one in known.values())
+        self.cpu_seconds = sum(self._used.values())
         self._members = known
         return list(known.values())
 
