@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def column_of(holdout: Holdout, row: str) -> tuple[str, str]:
-    """The column the choice rests on, and its key below `holdout` in mawasu.yaml. Without `key`, the row id is hashed."""
+    """The column the choice rests on, and its key below `holdout` in mawasu.yaml; the row id unless one is named."""
     if holdout.column is not None:
         return holdout.column, "holdout.column"
     return (holdout.key, "holdout.key") if holdout.key is not None else (row, "row")

@@ -40,11 +40,10 @@ def join(labels: pa.Table, predictions: bytes, slices: tuple[str, ...] = ()) -> 
     Raises StepError for predictions that are unreadable, miss rows, hold rows nobody asked for, hold a row twice or a
     score that is no finite number: how many, and the first few.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     ids = labels.column("row").combine_chunks()
-    table = _read(predictions, ids.type)
+    table = _read(predictions)
     given = _ids(table.column("row"), ids.type)
     _check(given, ids)
     order = pc.index_in(ids, value_set=given)
@@ -62,7 +61,7 @@ def join(labels: pa.Table, predictions: bytes, slices: tuple[str, ...] = ()) -> 
     )
 
 
-def _read(predictions: bytes, kind: pa.DataType) -> pa.Table:
+def _read(predictions: bytes) -> pa.Table:
     import pyarrow as pa
 
     if not predictions.strip():

@@ -85,7 +85,7 @@ def _outside(data: str, given: str) -> dict[str, Path]:
     if path.is_file():
         return {path.name: path}
     if not path.is_dir():
-        raise StepError(f"data set {data}: there is no {given}", "look at data.…​.source.path in mawasu.yaml")
+        raise StepError(f"data set {data}: there is no {given}", f"look at data.{data}.source.path in mawasu.yaml")
     files = {file.relative_to(path).as_posix(): file for file in _walk(data, path)}
     if not files:
         raise StepError(f"data set {data}: {given} holds no file", "put the data there, or correct the path")
@@ -149,15 +149,15 @@ def _shared(patterns: tuple[str, ...]) -> str:
 def _regex(pattern: str) -> str:
     """A glob as a regular expression over `/`-separated paths: `*` and `?` stop at `/`, `**` does not."""
     result = ""
-    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[[^]]+\]|.", pattern):
-        if token == "**/":
+    for piece in re.findall(r"\*\*/|\*\*|\*|\?|\[[^]]+\]|.", pattern):
+        if piece == "**/":
             result += "(?:.*/)?"
-        elif token == "**":
+        elif piece == "**":
             result += ".*"
-        elif token in ("*", "?"):
-            result += "[^/]" + ("*" if token == "*" else "")
-        elif len(token) > 1:
-            result += "[" + token[1:-1].replace("!", "^", 1).replace("\\", "\\\\") + "]"
+        elif piece in ("*", "?"):
+            result += "[^/]" + ("*" if piece == "*" else "")
+        elif len(piece) > 1:
+            result += "[" + piece[1:-1].replace("!", "^", 1).replace("\\", "\\\\") + "]"
         else:
-            result += re.escape(token)
+            result += re.escape(piece)
     return result

@@ -91,7 +91,7 @@ def _declared(data: DataSet) -> tuple[str, str]:
 def _wanted(data: DataSet, chosen: Holdout, row: str, label: str, slices: tuple[str, ...]) -> dict[str, str]:
     """Columns to read, each with the place in mawasu.yaml that names it."""
     column, key = holdout.column_of(chosen, row)
-    wanted = {name: "evaluation.gate.slices" for name in slices}
+    wanted = dict.fromkeys(slices, "evaluation.gate.slices")
     return wanted | {row: f"data.{data.name}.row", label: f"data.{data.name}.label", column: f"data.{data.name}.{key}"}
 
 

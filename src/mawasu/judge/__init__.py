@@ -1,7 +1,7 @@
 """The gate: numbers in, verdict out. Pure; numpy is loaded when the first number is looked at."""
 
-from mawasu.judge.thresholds import first, measure
 from mawasu.judge.gate import compare, same_model, served_before
+from mawasu.judge.thresholds import first, measure
 from mawasu.judge.verdict import Decision, SliceVerdict, Verdict, decode, encode
 
 __all__ = [
