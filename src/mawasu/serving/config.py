@@ -1,4 +1,4 @@
-"""What one server is told when it starts: a JSON file, written by the platform that runs it."""
+"""What one server is told when it starts, by the platform that runs it: a JSON object, which holds no secrets."""
 
 from __future__ import annotations
 
@@ -15,5 +15,4 @@ class Config(Value, frozen=True):
     max_batch: int = 64
     queue: int = 1024
     deadline: float = 15.0  # a batch (command: a silent answer) that takes longer is given up
-    drain: float = 30.0
     max_body: int = 32 * 2**20  # bytes

@@ -12,7 +12,7 @@ item), BAD (the items could not be read: a message) or FAILED (the handler did n
 Replies come in the order of the requests; any number of requests may be under way. The first frame, from the worker,
 has id 0 and no parts: the model is loaded.
 """
-# ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH120, PTH123
+# ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH120
 # (os.path on purpose: importing pathlib takes longer than all this file does before it loads the model)
 
 from __future__ import annotations
@@ -267,7 +267,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="worker.py", description="Run a handler or an HTTP server for mawasu.")
     parser.add_argument("--socket", required=True)
     parser.add_argument("--model")
-    parser.add_argument("--secrets", help="a JSON object of variables to set before the user's code starts")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--handler")
     mode.add_argument("--command")
@@ -275,9 +274,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     here = os.path.dirname(os.path.abspath(__file__))
     # Python puts this file's directory first; the user's code lives in the working directory.
     sys.path[:] = [os.getcwd(), *(path for path in sys.path if path != here)]
-    if options.secrets:  # through a private file: arguments and the first environment can be read from outside
-        with open(options.secrets, encoding="utf-8") as file:
-            os.environ.update(json.load(file))
     if options.model:
         os.environ["MAWASU_MODEL"] = options.model
     if options.handler:

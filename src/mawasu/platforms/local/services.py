@@ -1,0 +1,326 @@
+"""Services on this machine: each replica is a server (ours) and a worker (the user's code, sandboxed) under the
+supervisor, and answers HTTP on a Unix socket of its own.
+
+Below `home.services/<revision>/`: `spec.json` (without secrets), `files-…/` (the declared sources), and for replica
+N `N.sock` (where callers come in) and `N/` (the worker's one writable directory, with its socket).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+import mawasu.serving
+from mawasu.errors import BlockedError, CancelledError, PlatformError
+from mawasu.home import Home
+from mawasu.platforms.local.health import is_ready
+from mawasu.platforms.local.process import ProcessHost, ProcessStatus
+from mawasu.ports import Cancel, Log, Store
+from mawasu.serving.config import Config
+from mawasu.words import Digest, Endpoint, Health, RevisionStatus, ServiceSpec, Source
+
+LONGEST = 36  # characters of a directory's name: a socket's path holds 107 bytes, and `home.run` takes up to 50
+POLL = 0.01  # seconds between looks at a replica that is starting
+LOOKS = 10  # polls between looks at the supervisor
+HOPELESS = 2  # exits before the first answer: a third attempt would end as the first two did
+GRACE = 5.0  # seconds for a worker to end; its last request has been answered by then
+
+
+class Sandbox(Protocol):
+    """Where users' code runs (`sandbox.py`)."""
+
+    def wrap(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        read_only: Sequence[Path],
+        writable: Sequence[Path],
+        environ: Mapping[str, str],
+        network: bool,
+        memory: int | None,
+    ) -> list[str]:
+        """The command that does `argv` in the sandbox, to be executed with exactly `environ` as its environment."""
+
+    def own(self, path: Path) -> None:
+        """Make `path` and all below it the property of the code's user."""
+
+
+LayOut = Callable[[Source, Path], None]
+"""Lay a source's declared files out in a directory that does not exist yet; complete or absent."""
+
+
+class LocalServices:
+    """`ports.Services`. What runs is known to the supervisor and to `home.services`, so a new daemon finds it again."""
+
+    def __init__(self, home: Home, host: ProcessHost, sandbox: Sandbox, store: Store, lay_out: LayOut) -> None:
+        self._home = home
+        self._host = host
+        self._sandbox = sandbox
+        self._store = store
+        self._lay_out = lay_out
+
+    def start(self, spec: ServiceSpec, log: Log) -> Endpoint:
+        """Raises StepError or PlatformError when the files cannot be laid out."""
+        place = self._place(spec.revision)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        previous = self._spec(place)
+        write(place / "spec.json", msgspec.json.encode(msgspec.structs.replace(spec, secrets={})))
+        files = self._files(spec, place)
+        model = self._model(spec.model)
+        for number in range(spec.replicas):
+            self._start_replica(spec, place, number, files, model)
+        if previous is not None:
+            self._stop_replicas(spec.revision, range(spec.replicas, previous.replicas), GRACE)
+        log.write(f"starting {spec.replicas} replica(s) of {spec.revision}")
+        return Endpoint(spec.revision, tuple(str(place / f"{number}.sock") for number in range(spec.replicas)))
+
+    def wait_ready(self, revision: str, timeout: float, cancel: Cancel) -> None:
+        place = self._place(revision)
+        spec = self._known(revision)
+        pending = set(range(spec.replicas))
+        give_up = time.monotonic() + timeout
+        look = 0
+        while True:
+            pending = {number for number in pending if not is_ready(place / f"{number}.sock")}
+            if not pending:
+                return
+            look += 1
+            if look % LOOKS == 0:
+                self._judge_exits(revision, pending)
+            if time.monotonic() > give_up:
+                raise self._never_ready(revision, min(pending), f"after {timeout:g} seconds")
+            if cancel.wait(POLL):
+                raise CancelledError(f"{revision}: not waited for any longer")
+
+    def grant(self, revision: str) -> None:
+        """The gateway runs as the same user; nobody else may pass the directory its sockets are in."""
+        self._known(revision)
+        self._place(revision).chmod(0o700)
+
+    def stop(self, revision: str, drain: float) -> None:
+        place = self._place(revision)
+        spec = self._spec(place)
+        if spec is not None:
+            self._stop_replicas(revision, range(spec.replicas), drain)
+        shutil.rmtree(place, ignore_errors=True)
+
+    def running(self) -> Sequence[RevisionStatus]:
+        if not self._home.services.is_dir():
+            return []
+        processes = {process.name: process for process in self._host.status()}
+        places = sorted(self._home.services.iterdir())
+        return [self._status(spec, place, processes) for place in places if (spec := self._spec(place)) is not None]
+
+    def logs(self, revision: str, tail: int = 100) -> list[str]:
+        """The last `tail` lines of each process of the revision, also when it has been stopped: `0.worker | …`."""
+        lines = []
+        for path in sorted(self._home.logs.glob(f"*/services/{self._place(revision).name}/*.log")):
+            lines += [f"{path.stem} | {line}" for line in last_lines(path, tail)]
+        return lines
+
+    # ------------------------------------------------------------------------------------ starting
+
+    def _start_replica(self, spec: ServiceSpec, place: Path, number: int, files: Path, model: Path | None) -> None:
+        """The worker first: it takes longest. The server waits for it."""
+        room = place / str(number)
+        if not room.exists():
+            room.mkdir(mode=0o700)
+            self._sandbox.own(room)
+        config = Config(
+            listen=str(place / f"{number}.sock"),
+            worker=str(room / "sock"),
+            release=spec.release,
+            command=bool(spec.handler.command),
+            max_batch=spec.handler.max_batch,
+            deadline=spec.handler.deadline,
+        )
+        environ = worker_environ(spec, room, model)
+        argv = self._worker_command(spec, room, files, model, environ)
+        self._host.start(f"{place.name}.{number}.worker", argv, environ, self._log(spec, number, "worker"))
+        server = [sys.executable, "-P", "-m", "mawasu.serving", "--config", msgspec.json.encode(config).decode()]
+        self._host.start(f"{place.name}.{number}.server", server, server_environ(), self._log(spec, number, "server"))
+
+    def _worker_command(
+        self, spec: ServiceSpec, room: Path, files: Path, model: Path | None, environ: Mapping[str, str]
+    ) -> list[str]:
+        worker = Path(mawasu.serving.__file__).with_name("worker.py")
+        image = Path(spec.image.ref)
+        argv = [str(image / "bin" / "python"), str(worker), "--socket", str(room / "sock")]
+        if spec.handler.command:
+            argv += ["--command", spec.handler.command]
+        else:
+            argv += ["--handler", spec.handler.target]
+        if model is not None:
+            argv += ["--model", str(model)]
+        return self._sandbox.wrap(
+            argv,
+            cwd=files / spec.source.root,
+            read_only=[image, worker, files, *([model] if model else [])],
+            writable=[room],
+            environ=environ,
+            network=spec.resources.network,
+            memory=spec.resources.memory,
+        )
+
+    def _files(self, spec: ServiceSpec, place: Path) -> Path:
+        files = place / f"files-{spec.source.tree.digest()[7:17]}"
+        return once(files, lambda making: self._lay_out(spec.source, making))
+
+    def _model(self, digest: Digest | None) -> Path | None:
+        """One copy for all who serve it, which all share in memory too when they map it."""
+        if digest is None:
+            return None
+        tree = self._home.trees / digest.removeprefix("sha256:")
+        return once(tree, lambda making: self._store.write_tree(digest, making))
+
+    # ------------------------------------------------------------------------------------ stopping
+
+    def _stop_replicas(self, revision: str, numbers: range, drain: float) -> None:
+        """All servers together, then all workers: no worker leaves before its last answer."""
+        name = self._place(revision).name
+        if not numbers:
+            return
+        with ThreadPoolExecutor(len(numbers)) as pool:
+            for kind, seconds in (("server", drain), ("worker", GRACE)):
+                done = [pool.submit(self._host.stop, f"{name}.{number}.{kind}", seconds) for number in numbers]
+                for future in done:
+                    future.result()
+
+    # ------------------------------------------------------------------------------------ looking
+
+    def _status(self, spec: ServiceSpec, place: Path, processes: Mapping[str, ProcessStatus]) -> RevisionStatus:
+        pairs = [
+            (processes.get(f"{place.name}.{number}.server"), processes.get(f"{place.name}.{number}.worker"))
+            for number in range(spec.replicas)
+        ]
+        restarts = sum(process.exits for pair in pairs for process in pair if process is not None)
+        draining = any(process is not None and process.state == "stopping" for pair in pairs for process in pair)
+        ready = 0 if draining else sum(is_ready(place / f"{number}.sock") for number in range(spec.replicas))
+        if draining:
+            health = Health.DRAINING
+        elif ready == spec.replicas:
+            health = Health.READY
+        elif ready:
+            health = Health.DEGRADED
+        elif all(process is None for pair in pairs for process in pair):
+            health = Health.GONE
+        else:
+            health = Health.FAILING if restarts else Health.STARTING
+        return RevisionStatus(spec.revision, health, spec.replicas, ready, restarts)
+
+    def _judge_exits(self, revision: str, pending: set[int]) -> None:
+        """Give up early on a replica whose process ends again and again. Raises BlockedError."""
+        name = self._place(revision).name
+        exits = {process.name: process.exits for process in self._host.status()}
+        for number in sorted(pending):
+            for kind in ("worker", "server"):
+                count = exits.get(f"{name}.{number}.{kind}", 0)
+                if count >= HOPELESS:
+                    raise self._never_ready(revision, number, f"after {count} attempts", kind)
+
+    def _never_ready(self, revision: str, number: int, when: str, kind: str = "worker") -> BlockedError:
+        lines = last_lines(self._log(self._known(revision), number, kind), 20)
+        said = [line for line in lines if " again in " not in line]  # what the supervisor adds
+        cause = said[-1].removeprefix("mawasu: ").strip() if said else "its log is empty"
+        return BlockedError(
+            f"{revision}: replica {number} was not ready {when}: {cause}",
+            "the end of its log:\n" + "\n".join(f"  {line}" for line in said[-10:]) if said else "",
+        )
+
+    def _known(self, revision: str) -> ServiceSpec:
+        spec = self._spec(self._place(revision))
+        if spec is None:
+            raise PlatformError(f"{revision} is not running here")
+        return spec
+
+    def _spec(self, place: Path) -> ServiceSpec | None:
+        try:
+            return msgspec.json.decode((place / "spec.json").read_bytes(), type=ServiceSpec)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _place(self, revision: str) -> Path:
+        if len(revision) <= LONGEST:
+            return self._home.services / revision
+        return self._home.services / hashlib.sha256(revision.encode()).hexdigest()[:16]
+
+    def _log(self, spec: ServiceSpec, number: int, kind: str) -> Path:
+        place = self._place(spec.revision)
+        return self._home.logs / spec.feature / "services" / place.name / f"{number}.{kind}.log"
+
+
+def worker_environ(spec: ServiceSpec, room: Path, model: Path | None) -> dict[str, str]:
+    """All that a worker is told (design §4). It reaches the process by the supervisor, never by an argument."""
+    image = Path(spec.image.ref)
+    threads = str(max(1, math.ceil(spec.resources.cpu)))
+    return {
+        "PATH": f"{image / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        "VIRTUAL_ENV": str(image),
+        "HOME": str(room),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads),
+        **spec.environ,
+        **spec.secrets,
+        **({"MAWASU_MODEL": str(model)} if model is not None else {}),
+    }
+
+
+def server_environ() -> dict[str, str]:
+    """Our own code finds itself again (`PYTHONPATH` may be relative) and is told nothing else."""
+    environ = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+    if path := os.environ.get("PYTHONPATH"):
+        environ["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in path.split(os.pathsep))
+    return environ
+
+
+def once(path: Path, make: Callable[[Path], None]) -> Path:
+    """`path`, made unless it is there: complete or absent, and readable for the sandbox's user."""
+    if path.exists():
+        return path
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    making = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(making, ignore_errors=True)
+    make(making)
+    for directory, _, files in os.walk(making):
+        Path(directory).chmod(0o755)
+        for file in files:
+            entry = Path(directory, file)
+            if not entry.is_symlink():
+                entry.chmod(entry.stat().st_mode | 0o444)
+    try:
+        making.rename(path)
+    except OSError:
+        shutil.rmtree(making)
+        if not path.exists():  # otherwise somebody else was faster
+            raise
+    return path
+
+
+def write(path: Path, data: bytes) -> None:
+    """Whole or not at all, and private."""
+    scratch = path.with_name(path.name + ".new")
+    scratch.touch(mode=0o600)
+    scratch.write_bytes(data)
+    scratch.rename(path)
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """Of a log that may be large."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 256 * count))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except FileNotFoundError:
+        return []

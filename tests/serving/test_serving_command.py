@@ -1,0 +1,140 @@
+"""Any HTTP server of the user's behind ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.serving.replica import RELEASE, Replica, eventually, request
+
+PYTHON = """
+import http.server, json, os, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *args): pass
+    def do_GET(self):
+        if self.path == "/healthz":
+            return self.reply(200 if os.path.exists("healthy") else 500, b"")
+        if self.path == "/pid":
+            return self.reply(200, b"%d" % os.getpid())
+        if self.path == "/die":
+            os._exit(3)
+        if self.path == "/hang":
+            time.sleep(60)
+        if self.path == "/half":
+            self.send_response(200); self.send_header("content-length", "100"); self.end_headers()
+            self.wfile.write(b"half"); self.wfile.flush(); self.close_connection = True
+            return
+        if self.path == "/chunks":
+            self.send_response(200); self.send_header("transfer-encoding", "chunked"); self.end_headers()
+            for piece in (b"one ", b"two ", b"three"):
+                self.wfile.write(b"%x\\r\\n%s\\r\\n" % (len(piece), piece))
+            self.wfile.write(b"0\\r\\n\\r\\n")
+            return
+        self.reply(200, json.dumps([self.path, dict(self.headers), os.environ.get("MAWASU_MODEL")]).encode())
+    def do_POST(self):
+        self.reply(201, self.rfile.read(int(self.headers["content-length"]))[::-1])
+    def reply(self, status, body):
+        self.send_response(status); self.send_header("content-length", str(len(body)))
+        self.send_header("x-mine", "yes"); self.send_header("connection", "x-hop"); self.send_header("x-hop", "1")
+        self.end_headers(); self.wfile.write(body)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+NODE = """
+require('http').createServer((request, response) => {
+  if (request.url === '/healthz') return response.end('fine');
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify([request.url, request.headers, process.env.MAWASU_MODEL]));
+}).listen(process.env.PORT, '127.0.0.1');
+"""
+
+LANGUAGES = {"python3": PYTHON, "node": NODE}
+
+
+@pytest.fixture
+def site(replica: Replica, tmp_path: Path) -> Replica:
+    (replica.directory / "site.py").write_text(PYTHON)
+    (replica.directory / "healthy").touch()
+    return replica.ready(command="exec python3 -S site.py", model=tmp_path, deadline=2.0)
+
+
+def test_requests_and_answers_pass_unchanged(site: Replica, tmp_path: Path) -> None:
+    answer = request(site.listen, "GET", "/a%2Fb//c/../d?x=%20y", headers={"X-Test": "1"})
+    path, headers, model = answer.json
+    assert (path, headers["x-test"], model) == ("/a%2Fb//c/../d?x=%20y", "1", str(tmp_path))
+    assert headers["host"] == "localhost"
+    assert answer.headers["x-mine"] == "yes"
+    assert answer.headers["mawasu-release"] == RELEASE
+    posted = request(site.listen, "POST", "/", b"x" * 1_000_000 + b"y")
+    assert (posted.status, posted.body) == (201, b"y" + b"x" * 1_000_000)
+
+
+def test_headers_of_one_hop_stay_on_it(site: Replica) -> None:
+    answer = request(
+        site.listen, "GET", "/", headers={"Connection": "x-secret", "X-Secret": "1", "TE": "trailers", "Upgrade": "h2c"}
+    )
+    assert not {"x-secret", "te", "upgrade"} & set(answer.json[1])
+    assert "x-hop" not in answer.headers
+
+
+def test_a_streamed_answer_is_streamed(site: Replica) -> None:
+    assert request(site.listen, "GET", "/chunks").body == b"one two three"
+
+
+def test_half_an_answer_is_never_passed_as_a_whole_one(site: Replica) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(site.listen))
+        connection.sendall(b"GET /half HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    assert b"content-length: 100" in answer
+    assert answer.endswith(b"half")
+
+
+def test_it_is_healthy_when_its_healthz_says_so(site: Replica) -> None:
+    (site.directory / "healthy").unlink()
+    assert not site.is_ready()
+    (site.directory / "healthy").touch()
+    assert site.is_ready()
+
+
+def test_a_silent_server_is_given_up_at_the_deadline(site: Replica) -> None:
+    assert request(site.listen, "GET", "/hang").status == 504
+    assert site.is_ready()
+
+
+def test_the_worker_ends_when_its_command_does(site: Replica) -> None:
+    assert site.worker is not None
+    answer = request(site.listen, "GET", "/die")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert site.worker.wait(5) == 3
+    assert not site.is_ready()
+    site.start_worker()
+    eventually(site.is_ready)
+    assert request(site.listen, "GET", "/").status == 200
+
+
+def test_the_command_ends_when_its_worker_is_told_to(site: Replica) -> None:
+    assert site.worker is not None
+    pid = int(request(site.listen, "GET", "/pid").body)
+    site.worker.terminate()
+    assert site.worker.wait(5) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if shutil.which(language)])
+def test_servers_of_any_language_are_served(replica: Replica, tmp_path: Path, language: str) -> None:
+    (replica.directory / "site").write_text(LANGUAGES[language])
+    (replica.directory / "healthy").touch()
+    replica.ready(command=f"{language} site", model=tmp_path)
+    answer = request(replica.listen, "GET", "/x?y=1").json
+    assert (answer[0], answer[2]) == ("/x?y=1", str(tmp_path))

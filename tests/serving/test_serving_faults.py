@@ -1,0 +1,125 @@
+"""A worker that dies, hangs or cannot start; a server that is told to leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.serving.replica import Answer, Replica, eventually, request
+
+ECHO = "import os\ndef predict(model, batch):\n    return [os.getpid() if item == 'pid' else item for item in batch]"
+
+
+def test_a_killed_worker_costs_503_until_the_next_one_is_there(replica: Replica) -> None:
+    replica.ready(ECHO)
+    assert replica.worker is not None
+    (first,) = replica.ask(["pid"]).json
+    replica.worker.kill()
+    replica.worker.wait()
+    refused = eventually(lambda: answer if (answer := replica.ask({})).status == 503 else None)
+    assert refused.headers["retry-after"] == "1"
+    assert not replica.is_ready()
+    replica.start_worker()
+    eventually(replica.is_ready)
+    assert replica.ask(["pid"]).json != [first]
+    assert replica.metric("worker_losses_total") == 1
+
+
+def test_requests_under_way_are_answered_when_their_worker_dies(replica: Replica) -> None:
+    replica.ready("import os, time\ndef predict(model, batch):\n    time.sleep(0.1)\n    os._exit(9)")
+    answers = replica.ask_all([{}] * 8, callers=8)
+    assert {answer.status for answer in answers} == {503}
+
+
+def test_a_worker_that_hangs_is_ended_at_the_deadline(replica: Replica) -> None:
+    replica.ready(ECHO, deadline=0.5)
+    assert replica.worker is not None
+    os.kill(replica.worker.pid, signal.SIGSTOP)
+    answers = replica.ask_all([{}] * 4, callers=4)
+    assert {answer.status for answer in answers} <= {503, 504}
+    assert 504 in {answer.status for answer in answers}
+    assert replica.worker.wait(5) == -signal.SIGKILL
+    replica.start_worker()
+    eventually(replica.is_ready)
+    assert replica.ask({"x": 1}).json == {"x": 1}
+
+
+def test_a_slow_answer_within_the_deadline_is_waited_for(replica: Replica) -> None:
+    replica.ready("import time\ndef predict(model, batch): time.sleep(0.4); return batch", deadline=0.6, max_batch=1)
+    answers = replica.ask_all([{}] * 3, callers=3)  # the third has waited longer than that, and is not begun any more
+    assert sorted(answer.status for answer in answers)[:2] == [200, 200]
+    assert replica.worker is not None
+    assert replica.worker.poll() is None
+
+
+def test_a_handler_that_cannot_be_loaded_ends_with_one_clear_line(replica: Replica) -> None:
+    for code, said in (
+        ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("def other(): pass", "AnswerError: api has no function predict"),
+        ("def predict(m, b): pass\ndef load(d): raise OSError('no model')", "OSError: no model"),
+        ("def predict(:", "SyntaxError"),
+    ):
+        replica.start(code)
+        assert replica.worker is not None
+        assert replica.worker.wait(10) == 1
+        assert said in replica.log.read_text().splitlines()[-1]
+        replica.close()
+
+
+def test_a_server_that_was_killed_finds_its_worker_again(replica: Replica) -> None:
+    replica.ready(ECHO)
+    assert replica.server is not None
+    pid = replica.ask(["pid"]).json
+    replica.server.kill()
+    replica.server.wait()
+    replica.start_server()
+    eventually(replica.is_ready)
+    assert replica.ask(["pid"]).json == pid
+
+
+def test_a_server_told_to_leave_answers_what_it_accepted(replica: Replica) -> None:
+    started = replica.directory / "started"
+    replica.ready(
+        f"import time, pathlib\ndef predict(model, batch):\n"
+        f"    pathlib.Path({str(started)!r}).touch(); time.sleep(0.3); return batch",
+        max_batch=4,
+    )
+    assert replica.server is not None
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(replica.ask, {"n": number}) for number in range(16)]
+        eventually(started.exists)
+        eventually(lambda: replica.metric("requests_total") == 16)
+        replica.server.terminate()
+        answers: list[Answer] = [future.result() for future in asked]
+    assert [answer.json for answer in answers] == [{"n": number} for number in range(16)]
+    assert answers[-1].headers["connection"] == "close"
+    assert replica.server.wait(5) == 0
+    assert not replica.listen.exists()
+
+
+def test_draining_under_load_loses_nothing_that_was_accepted(replica: Replica) -> None:
+    """Callers take a new connection each: one that finds no server was never accepted, and would go elsewhere."""
+    replica.ready("import time\ndef predict(model, batch): time.sleep(0.002); return batch")
+    assert replica.server is not None
+    stop = threading.Event()
+    statuses: list[int] = []
+
+    def call() -> None:
+        while not stop.is_set():
+            try:
+                statuses.append(request(replica.listen, "POST", "/", b'{"x":1}').status)
+            except (FileNotFoundError, ConnectionRefusedError):
+                return
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(statuses) > 100)
+    replica.server.terminate()
+    assert replica.server.wait(10) == 0
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) == {200}
