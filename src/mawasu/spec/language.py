@@ -22,7 +22,7 @@ COLUMN = Text("the name of a column", units.some_text, r"[\s\S]*\S[\s\S]*")
 DURATION = Text("a time such as `30s`, `30m`, `1h` or `7d`", units.duration, units.DURATION)
 MEMORY = Text("a size such as `512Mi` or `4Gi`", units.memory, units.MEMORY)
 BOUND = Text('a bound such as ">= 0.55"', units.bound, f" *{units.BOUND} *")
-SECRETS = ListOf(Text("the name of a secret such as `MAPS_TOKEN`", units.secret, units.SECRET_NAME), empty=True)
+SECRETS = ListOf(Text("the name of a secret such as `MAPS_TOKEN`", units.secret, units.VARIABLE), empty=True)
 LOCK = Text(
     "the path of a `uv.lock`, or of a requirements file with hashes", units.lock, r"[^/~\s].*(\.lock|\.txt)|uv\.lock"
 )

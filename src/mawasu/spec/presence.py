@@ -47,9 +47,7 @@ def _near_directory(glob: str, paths: frozenset[str]) -> str | None:
 def _exists(path: tuple[str, ...], name: str, paths: frozenset[str]) -> Iterator[Finding]:
     if name not in paths:
         near = nearest(name, paths)
-        yield Finding(
-            path, f"there is no file {quoted(name)}", f"did you mean {quoted(near)}?" if near else "is it committed?"
-        )
+        yield Finding(path, f"there is no file {quoted(name)}", _hint(near))
 
 
 def _project(path: tuple[str, ...], lock: str, paths: frozenset[str]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from mawasu.spec import globs
 from mawasu.spec.faults import quoted
 
 NAME = r"[a-z][a-z0-9-]{0,38}"
-SECRET_NAME = r"[A-Z][A-Z0-9_]{0,99}"
+VARIABLE = r"[A-Z][A-Z0-9_]{0,99}"
 DURATION = r"[0-9]{1,9}(\.[0-9]{1,3})?(s|m|h|d)"
 MEMORY = r"[0-9]{1,6}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti)"
 HANDLER = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*"
@@ -68,7 +68,7 @@ def environment_name(text: str) -> str:
 
 
 def secret(text: str) -> str:
-    if not re.fullmatch(SECRET_NAME, text):
+    if not re.fullmatch(VARIABLE, text):
         raise Refused("the name of a secret: capital letters, digits and `_`, such as `MAPS_TOKEN`")
     if text.startswith(("MAWASU_", "AIP_", "LD_")) or text in ("PORT", "PATH", "HOME", "PYTHONPATH"):
         raise Refused("another name: mawasu sets this variable itself")
