@@ -142,6 +142,13 @@ class DirectoryStore:
         """Whether the object is there, unread."""
         return self._path(digest).is_file()
 
+    def size(self, digest: Digest) -> int | None:
+        """Bytes of an object; None if it is not there."""
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
     def read(self, digest: Digest) -> bytes:
         chunks: list[bytes] = []
         self._copy(digest, chunks.append)

@@ -37,8 +37,12 @@ def reported(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = (os.strerror(error.errno) if error.errno else str(error)).lower()
-        raise PlatformError(f"cannot {doing} {path}: {why}", _HINTS.get(error.errno or 0, "")) from error
+        raise refused(doing, path, error) from error
+
+
+def refused(doing: str, path: Path, error: OSError) -> PlatformError:
+    why = (os.strerror(error.errno) if error.errno else str(error)).lower()
+    return PlatformError(f"cannot {doing} {path}: {why}", _HINTS.get(error.errno or 0, ""))
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
@@ -57,10 +61,10 @@ def sync_directory(path: Path) -> None:
 
 
 def in_work(path: Path) -> bool:
-    """Whether a living process holds its lock on a file or directory (or finished with it this instant)."""
+    """Whether a living process holds its lock on a file or directory; also True if that cannot be told."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
         return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
