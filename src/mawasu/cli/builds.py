@@ -16,14 +16,13 @@ def builds(
     number: Annotated[int, typer.Option("-n", help="How many.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    import itertools
-
     from mawasu.cli.context import ledger
     from mawasu.cli.output import ago, emit, table
     from mawasu.words import short
 
     name, found = ledger(feature)
-    rows = list(itertools.islice(reversed(found.state().builds.values()), number))
+    state = found.state()
+    rows = [state.builds[one] for one in sorted(state.builds, reverse=True)[:number]]
     if as_json:
         emit([as_value(build) for build in rows])
         return

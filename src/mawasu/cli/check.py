@@ -47,7 +47,7 @@ def _documents(at: object) -> list[object]:
     from mawasu.errors import SpecError
     from mawasu.executor.commit import CommitOf
     from mawasu.executor.deploy import examples_of
-    from mawasu.gateway import parse_openapi
+    from mawasu.gateway.openapi import parse as parse_openapi
 
     assert isinstance(at, CommitOf)
     found: list[object] = []

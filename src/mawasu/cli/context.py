@@ -12,7 +12,7 @@ from mawasu.errors import UsageError
 from mawasu.home import Home
 
 if TYPE_CHECKING:
-    from mawasu.ledger import Ledger
+    from mawasu.ledger.ledger import Ledger
 
 
 def home() -> Home:
@@ -21,7 +21,7 @@ def home() -> Home:
 
 def ledgers() -> dict[str, Ledger]:
     """The ledgers of all features of the home, by name."""
-    from mawasu.ledger import Ledger, features
+    from mawasu.ledger.ledger import Ledger, features
 
     at = home()
     return {name: Ledger(at.ledger, name, at.checkpoints) for name in features(at.ledger)}

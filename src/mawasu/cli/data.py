@@ -20,22 +20,24 @@ def group() -> None:
 
 @data.command("lock", help="Write the digest of every data set with a `path` to data.lock; commit it.")
 def lock(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    from mawasu.cli.context import home
     from mawasu.cli.output import emit, say
     from mawasu.cli.tree import working_features, working_tree
-    from mawasu.data import lock_entries
+    from mawasu.data.sources import lock as snapshot
     from mawasu.errors import MawasuError
-    from mawasu.spec import data_lock
+    from mawasu.spec.data_lock import format_data_lock
+    from mawasu.store.directory import DirectoryStore
 
     tree = working_tree()
     written = {}
     for _, at in working_features(tree):
         if isinstance(at, MawasuError):
             raise at
-        entries = lock_entries(at.feature)
+        entries = snapshot(at.feature, DirectoryStore(home().create().store))
         if not entries:
             continue
         path = tree.top / at.feature.root / "data.lock"
-        path.write_text(data_lock.format(entries))
+        path.write_text(format_data_lock(entries))
         written[str(path)] = {name: entry.digest for name, entry in entries.items()}
         if not as_json:
             say(f"{path}: {', '.join(entries)} — commit it")

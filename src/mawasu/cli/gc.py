@@ -17,13 +17,16 @@ def gc(
 ) -> None:
     import msgspec
 
-    from mawasu.cli.context import home
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.context import home, is_up
+    from mawasu.cli.output import emit, say, size
+    from mawasu.cli.progress import progress
     from mawasu.ledger.collect import collect
 
-    report = collect(home(), dry_run=dry_run)
+    in_use = None if is_up() else ()  # what a running build works on is known to the daemon alone
+    with progress("collecting", quiet=as_json) as tick:
+        report = collect(home(), in_use=in_use, dry_run=dry_run, progress=tick)
     if as_json:
         emit(msgspec.to_builtins(report))
-    else:
-        for line in report.lines():
-            say(line)
+        return
+    verb = "would go" if dry_run else "are gone"
+    say(f"{len(report.objects)} objects ({size(report.freed)}), {len(report.paths)} cached directories {verb}")

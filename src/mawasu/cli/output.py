@@ -67,6 +67,15 @@ def ago(then: float | None) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
 def print_error(error: MawasuError) -> None:
     """One line with place and cause, and a second with the next step."""
     print(colour(f"mawasu: {safe(error.message)}", "red", sys.stderr), file=sys.stderr)

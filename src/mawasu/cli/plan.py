@@ -49,14 +49,14 @@ def planned(at: CommitOf, push: Push) -> Plan:
     """The plan of a working tree, against what the home has done so far (nothing, where there is no home)."""
     from mawasu.cli.context import home
     from mawasu.executor.known import known
-    from mawasu.ledger import Ledger
+    from mawasu.ledger.ledger import Ledger
     from mawasu.plan import plan as decide
     from mawasu.platforms.local.platform import Machine
     from mawasu.spec.environments import environment_of
-    from mawasu.store import DirectoryStore
+    from mawasu.store.directory import DirectoryStore
 
     state = Ledger(home().ledger, at.feature.name, home().checkpoints).state()
     chosen = environment_of(at.feature, push.branch)
-    environment, preview = (chosen.name, chosen.preview) if chosen else ("", False)
+    environment, preview = (chosen.name, chosen.environment.preview) if chosen else ("", False)
     facts = known(at, push, environment, state, Machine(), DirectoryStore(home().store))
     return decide(at.feature, at.tree, environment, facts, preview=preview)

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yields `tick(done, total)`, which may be called as often as one likes."""
+def progress(what: str, quiet: bool) -> Iterator[Callable[[str, int], None]]:
+    """Yields `tick(what, count)`, which may be called as often as one likes."""
     shown = 0.0
     live = sys.stderr.isatty() and not quiet
 
-    def tick(done: int, total: int) -> None:
+    def tick(which: str, count: int) -> None:
         nonlocal shown
-        if live and (time.monotonic() - shown > 0.1 or done == total):
+        if live and time.monotonic() - shown > 0.1:
             shown = time.monotonic()
-            sys.stderr.write(f"\r{what} {done}/{total}")
+            sys.stderr.write(f"\r\x1b[K{what} {which} {count}")
             sys.stderr.flush()
 
     yield tick

@@ -44,8 +44,8 @@ def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, A
     from mawasu.executor.build import Build, Shop
     from mawasu.executor.follow import lines
     from mawasu.home import Home
-    from mawasu.ledger import Ledger
     from mawasu.ledger.entries import AnyBody, BuildQueued
+    from mawasu.ledger.ledger import Ledger
     from mawasu.platforms.local.platform import LocalWorkshop
     from mawasu.platforms.local.sandbox import Direct
     from mawasu.words import Commit, Push

@@ -23,7 +23,7 @@ def show(
     from mawasu.errors import UsageError
     from mawasu.executor.follow import follow
     from mawasu.plan import Plan
-    from mawasu.store import DirectoryStore
+    from mawasu.store.directory import DirectoryStore
 
     name, found = ledger(feature)
     state = found.state()

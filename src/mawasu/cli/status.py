@@ -97,7 +97,8 @@ def _last_build(state: State, environment: str) -> BuildState | None:
     from mawasu.words import Result
 
     skipped = (Result.SUPERSEDED, Result.NOTHING)
-    builds = (b for b in reversed(state.builds.values()) if b.environment == environment and b.result not in skipped)
+    newest = (state.builds[number] for number in sorted(state.builds, reverse=True))
+    builds = (b for b in newest if b.environment == environment and b.result not in skipped)
     return next(builds, None)
 
 

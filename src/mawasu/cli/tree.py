@@ -22,7 +22,7 @@ def working_tree() -> WorkingTree:
 def working_features(tree: WorkingTree | None = None) -> Iterator[tuple[str, CommitOf | SpecError]]:
     """(path of its mawasu.yaml, the feature or its faults) of every feature of the checkout."""
     from mawasu.executor.commit import read_feature
-    from mawasu.git.objects import features_in
+    from mawasu.git.repository import features_in
 
     found = tree or working_tree()
     files = features_in(found.tree)
@@ -30,6 +30,6 @@ def working_features(tree: WorkingTree | None = None) -> Iterator[tuple[str, Com
         raise UsageError("no mawasu.yaml in this checkout", "`mawasu init` writes a first one")
     for file in files:
         try:
-            yield file, read_feature(found.repo, found.tree, file)
+            yield file, read_feature(str(found.repo), found.tree, file)
         except SpecError as error:
             yield file, error

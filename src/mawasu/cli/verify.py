@@ -15,7 +15,7 @@ def verify(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
     import msgspec
 
     from mawasu.cli.context import home
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.output import emit, say, size
     from mawasu.cli.progress import progress
     from mawasu.errors import CorruptError
     from mawasu.ledger.verify import verify as check
@@ -25,7 +25,8 @@ def verify(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
     if as_json:
         emit(msgspec.to_builtins(report))
     else:
-        for line in report.lines():
-            say(line)
-    if report.broken:
-        raise CorruptError(f"{len(report.broken)} things are broken", "restore them from a backup of records/")
+        for fault in report.faults:
+            say(str(fault))
+        say(f"{report.objects} objects ({size(report.size)}) and {report.entries} ledger entries were read")
+    if report.faults:
+        raise CorruptError(f"{len(report.faults)} of them are broken", "each line above says what to do")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from mawasu.home import Home
-from mawasu.ledger import Ledger, features
+from mawasu.ledger.ledger import Ledger, features
 
 
 class Ledgers:

@@ -17,9 +17,9 @@ from mawasu.executor.queue import Job, Queue
 from mawasu.executor.sites import Live
 from mawasu.git.objects import read_files
 from mawasu.git.repository import features_in, read_tree
-from mawasu.ledger import Ledger
 from mawasu.ledger.entries import BuildFinished, BuildQueued, EnvironmentGone
 from mawasu.ledger.fold import BuildState, State, unfinished
+from mawasu.ledger.ledger import Ledger
 from mawasu.spec import feature_name, load
 from mawasu.spec.environments import environment_of
 from mawasu.words import Commit, Push, Result, Tree
@@ -103,7 +103,7 @@ class Pushes:
         chosen = environment_of(feature, push.branch)
         if chosen is None:
             return feature.name, BuildQueued(0, push, "", file)
-        return feature.name, BuildQueued(0, push, chosen.name, file, chosen.expires)
+        return feature.name, BuildQueued(0, push, chosen.name, file, chosen.environment.expires)
 
     def _queue(self, ledger: Ledger, feature: str, queued: BuildQueued) -> Taken:
         number = max(ledger.state().builds, default=0) + 1

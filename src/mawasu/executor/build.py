@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -18,15 +19,15 @@ from mawasu.executor.sites import Live
 from mawasu.executor.steps import Walk, do
 from mawasu.git.repository import read_tree
 from mawasu.home import Home
-from mawasu.ledger import Ledger
 from mawasu.ledger.entries import AnyBody, BuildFinished, BuildPlanned, StepFinished, StepStarted
 from mawasu.ledger.fold import BuildState
+from mawasu.ledger.ledger import Ledger
 from mawasu.plan import Known, Plan, Step, StepKind, plan
 from mawasu.ports import Cancel, Workshop
 from mawasu.spec.environments import environment_of
 from mawasu.words import Outcome, Result, Tree, short
 
-Secrets = Callable[[tuple[str, ...], str, str, bool], Mapping[str, str]]
+Secrets = Callable[[Sequence[str], str, Literal["training", "api"], bool], Mapping[str, str]]
 """Names, environment, step, whether it is a preview → values."""
 
 
@@ -51,7 +52,7 @@ class Shop:
     live: Live | None  # None: nothing is served here (`mawasu run`)
     secrets: Secrets
     locks: Locks = field(default_factory=Locks)
-    told: Callable[[AnyBody], None] = lambda body: None  # every entry of every build, as it is written
+    told: Callable[[AnyBody], None] = lambda _: None  # every entry of every build, as it is written
     stopping: threading.Event = field(default_factory=threading.Event)  # builds are left for the next start
 
 
@@ -104,7 +105,9 @@ class Build:
         tree = self.tree or read_tree(self.repo, push.new)
         at = read_feature(self.repo, tree, self.build.file)
         chosen = environment_of(at.feature, push.branch)
-        environment, preview = ("", False) if push.dirty or chosen is None else (chosen.name, chosen.preview)
+        environment, preview = (
+            ("", False) if push.dirty or chosen is None else (chosen.name, chosen.environment.preview)
+        )
         if not environment and not push.dirty:
             return Ended(Result.NOTHING, f"no environment takes branch {push.branch}")
         facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store)

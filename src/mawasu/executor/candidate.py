@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET
+
 from mawasu.errors import BlockedError
 from mawasu.ports import Log
 from mawasu.spec.examples import Example, difference
@@ -17,7 +19,7 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a replica answered; `body` is None when it was not JSON."""
+    """What a replica answered; `body` is UNSET when it was not JSON."""
 
     status: int
     body: Any
@@ -32,9 +34,8 @@ def ask(endpoint: Endpoint, example: Example) -> list[Answer]:
     for socket in endpoint.sockets:
         with httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://candidate") as client:
             try:
-                response = client.request(
-                    example.method, example.path, json=example.body, timeout=TIMEOUT, headers=dict(example.headers)
-                )
+                body = {} if example.request.body is UNSET else {"json": example.request.body}
+                response = client.request(example.request.method, example.request.path, timeout=TIMEOUT, **body)
             except httpx.HTTPError as error:
                 raise BlockedError(
                     f"example `{example.name}`: the new version gave no answer ({error})", "see the revision's log"
@@ -47,7 +48,7 @@ def check_examples(endpoint: Endpoint, examples: Sequence[Example], log: Log) ->
     """Ask every example; raise BlockedError with all that differ. Returns the answers by example."""
     answers: dict[str, list[Answer]] = {}
     wrong: list[str] = []
-    for example in examples:
+    for example in sorted(examples, key=lambda example: example.same_as is not None):
         answers[example.name] = ask(endpoint, example)
         for answer in answers[example.name]:
             found = _differs(example, answer, answers)
@@ -60,19 +61,23 @@ def check_examples(endpoint: Endpoint, examples: Sequence[Example], log: Log) ->
 
 
 def _differs(example: Example, answer: Answer, answers: Mapping[str, list[Answer]]) -> str | None:
-    if answer.status != example.status:
-        return f"answered {answer.status}, expected {example.status}: {answer.text[:200]}"
+    if answer.status != example.expect.status:
+        return f"answered {answer.status}, expected {example.expect.status}: {answer.text[:200]}"
+    if example.expect.body is not UNSET:
+        if answer.body is UNSET:
+            return f"the answer is not JSON: {answer.text[:200]}"
+        found = difference(example.expect.body, answer.body, example.tolerance)
+        if found:
+            return found
     if example.same_as is not None:
-        return difference(answers[example.same_as][0].body, answer.body, example.tolerance)
-    if example.expect is None:
-        return None
-    if answer.body is None:
-        return f"the answer is not JSON: {answer.text[:200]}"
-    return difference(example.expect, answer.body, example.tolerance)
+        other = answers[example.same_as][0].body
+        found = difference(other, answer.body, example.tolerance, exactly=True)
+        return f"{found} (the answer of `{example.same_as}`)" if found else None
+    return None
 
 
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return None
+        return UNSET

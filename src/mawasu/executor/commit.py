@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mawasu.errors import StepError
 from mawasu.git.objects import read_files
-from mawasu.spec import data_lock, load
+from mawasu.spec import load
+from mawasu.spec.data_lock import parse_data_lock
 from mawasu.spec.feature import DataSet, Feature
 from mawasu.spec.globs import select
 from mawasu.words import Digest, File, Source, Tree
@@ -47,7 +48,7 @@ class CommitOf:
     def locked(self) -> Mapping[str, Digest]:
         if "data.lock" not in self.own.files:
             return {}
-        entries = data_lock.parse(self.text("data.lock"), file=posixpath.join(self.feature.root, "data.lock"))
+        entries = parse_data_lock(self.text("data.lock"), file=posixpath.join(self.feature.root, "data.lock"))
         return {name: entry.digest for name, entry in entries.items()}
 
     def snapshots(self) -> Mapping[str, Digest]:

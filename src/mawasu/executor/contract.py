@@ -6,10 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from mawasu.errors import BlockedError
 from mawasu.executor.candidate import Answer
 from mawasu.ports import Log
-from mawasu.spec.examples import Example
+from mawasu.spec.examples import Example, Request
+
+
+def load_document(text: str) -> Mapping[str, Any]:
+    """The OpenAPI document as JSON values; that it is sound is the gateway compiler's business."""
+    from ruamel.yaml import YAML
+
+    found: Mapping[str, Any] = YAML(typ="safe", pure=True).load(text)
+    return found
 
 
 def check_contract(
@@ -18,14 +28,13 @@ def check_contract(
     """Raises BlockedError with all examples that the document does not know or whose answers break its schemas."""
     wrong: list[str] = []
     for example in examples:
-        operation = _operation(document, example)
+        asked = f"{example.request.method} {example.request.path} (example `{example.name}`)"
+        operation = _operation(document, example.request)
         if operation is None:
-            wrong.append(f"{example.method} {example.path} (example `{example.name}`) is not in the OpenAPI document")
+            wrong.append(f"{asked} is not in the OpenAPI document")
             continue
-        for answer in answers[example.name]:
-            fault = _fault(document, operation, answer)
-            if fault:
-                wrong.append(f"{example.method} {example.path} (example `{example.name}`): {fault}")
+        faults = (_fault(document, operation, answer) for answer in answers[example.name])
+        wrong += [f"{asked}: {fault}" for fault in faults if fault]
     for line in wrong:
         log.write(line)
     if wrong:
@@ -33,14 +42,14 @@ def check_contract(
     log.write(f"{len(examples)} examples agree with the OpenAPI document")
 
 
-def _operation(document: Mapping[str, Any], example: Example) -> Mapping[str, Any] | None:
-    path = example.path.partition("?")[0]
+def _operation(document: Mapping[str, Any], request: Request) -> Mapping[str, Any] | None:
+    path = request.path.partition("?")[0]
     for template, item in document.get("paths", {}).items():
         pattern = "".join(
             "[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^}]*\})", template)
         )
-        if re.fullmatch(pattern + "/?", path) and example.method.lower() in item:
-            found: Mapping[str, Any] = item[example.method.lower()]
+        if re.fullmatch(pattern + "/?", path) and request.method.lower() in item:
+            found: Mapping[str, Any] = item[request.method.lower()]
             return found
     return None
 
@@ -53,18 +62,18 @@ def _fault(document: Mapping[str, Any], operation: Mapping[str, Any], answer: An
     schema = _schema(_resolve(document, response))
     if schema is None:
         return None
-    if answer.body is None and answer.text.strip() != "null":
+    if answer.body is UNSET:
         return "the answer is not JSON"
     return _against(document, schema, answer.body)
 
 
 def _against(document: Mapping[str, Any], schema: Mapping[str, Any], body: Any) -> str | None:
     import jsonschema
-    from referencing import Registry, Resource
+    from referencing import Registry
     from referencing.jsonschema import DRAFT202012
 
     # The whole document is the resource, so that `#/components/…` references resolve as they stand.
-    registry: Registry[Any] = Registry().with_resource("urn:openapi", Resource(dict(document), DRAFT202012))
+    registry: Registry[Any] = Registry().with_resource("urn:openapi", DRAFT202012.create_resource(dict(document)))
     absolute = _absolute(schema)
     validator = jsonschema.Draft202012Validator(absolute, registry=registry)
     error = jsonschema.exceptions.best_match(validator.iter_errors(body))

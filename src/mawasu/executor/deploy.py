@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -12,15 +12,13 @@ import msgspec
 from mawasu.errors import BlockedError, MawasuError
 from mawasu.executor.candidate import Answer, check_examples
 from mawasu.executor.commit import CommitOf
-from mawasu.executor.contract import check_contract
+from mawasu.executor.contract import check_contract, load_document
 from mawasu.executor.sites import Live
-from mawasu.executor.steps import Walk, ensure_image, resources
+from mawasu.executor.steps import StepSecrets, Walk, ensure_image, resources
 from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
 from mawasu.plan import Step, StepKind
 from mawasu.ports import Cancel, Log
-from mawasu.spec import examples as spec_examples
-from mawasu.spec.documents import document
-from mawasu.spec.examples import Example
+from mawasu.spec.examples import Example, parse_examples
 from mawasu.words import Digest, Endpoint, Handler, Image, Outcome, Result, ServiceSpec, Site
 
 DRAIN = 10.0
@@ -116,7 +114,7 @@ class Deploy:
         assert auth is not None
         text = self.walk.at.text(auth.openapi)
         found = [example for example in examples_of(self.walk.at) if example.name in self.answers]
-        check_contract(document(text, file=auth.openapi), found, self.answers, log)
+        check_contract(load_document(text), found, self.answers, log)
         return f"answers of {len(found)} examples agree with {auth.openapi}"
 
     def _grant(self, log: Log, cancel: Cancel) -> str:
@@ -154,7 +152,7 @@ def service_spec(
     revision: str,
     image: Image,
     model: Digest | None,
-    secrets: Callable[[tuple[str, ...], str], Mapping[str, str]],
+    secrets: StepSecrets,
 ) -> ServiceSpec:
     """What every replica of a revision runs: the same from the same commit, so that a restart finds it again."""
     api = at.feature.api
@@ -187,7 +185,7 @@ def examples_of(at: CommitOf) -> list[Example]:
     api = at.feature.api
     if api is None or api.examples is None:
         return []
-    return list(spec_examples.parse(at.text(api.examples), file=api.examples))
+    return list(parse_examples(at.text(api.examples), file=api.examples))
 
 
 def site_of(at: CommitOf, environment: str, endpoint: Endpoint) -> Site:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from mawasu.errors import CorruptError
-from mawasu.ledger import Ledger
 from mawasu.ledger.entries import (
     AnyBody,
     BuildFinished,
@@ -16,6 +15,7 @@ from mawasu.ledger.entries import (
     StepFinished,
     StepStarted,
 )
+from mawasu.ledger.ledger import Ledger
 from mawasu.plan import Plan
 from mawasu.ports import Store
 from mawasu.words import Result, short

@@ -88,7 +88,7 @@ def _previous(push: Push, environment: str, state: State, store: Store) -> Mappi
 def _last_planned(push: Push, state: State) -> BuildState | None:
     same = (
         build
-        for build in reversed(state.builds.values())
+        for build in (state.builds[number] for number in sorted(state.builds, reverse=True))
         if build.plan is not None and (build.push.project, build.push.branch) == (push.project, push.branch)
     )
     return next(same, None)

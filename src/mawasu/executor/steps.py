@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -23,6 +24,9 @@ from mawasu.ports import Cancel, Log, Workshop
 from mawasu.spec.feature import Limits
 from mawasu.words import Digest, Image, ImageSpec, JobSpec, Mount, Outcome, Output, Resources, Result
 
+StepSecrets = Callable[[Sequence[str], Literal["training", "api"]], Mapping[str, str]]
+"""Names, step → values, in the environment of the build."""
+
 
 @dataclass
 class Walk:
@@ -38,7 +42,7 @@ class Walk:
     name: str  # feature/branch/commit
     environment: str
     outcomes: dict[str, Outcome]
-    secrets: Callable[[tuple[str, ...], str], Mapping[str, str]]  # names, step → values
+    secrets: StepSecrets
 
     def output(self, step: str, what: str) -> Digest:
         return self.outcomes[step].outputs[what]

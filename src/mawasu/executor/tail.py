@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mawasu.executor.logs import log_path
 from mawasu.home import Home
-from mawasu.ledger import Ledger
+from mawasu.ledger.ledger import Ledger
 
 POLL = 0.05
 

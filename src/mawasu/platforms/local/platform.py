@@ -15,7 +15,7 @@ from mawasu.platforms.local.process import LocalProcesses, ensure_running
 from mawasu.platforms.local.sandbox import Sandbox
 from mawasu.platforms.local.secrets import Secrets
 from mawasu.platforms.local.services import LocalServices
-from mawasu.store import DirectoryStore
+from mawasu.store.directory import DirectoryStore
 from mawasu.words import Source
 
 
@@ -57,8 +57,8 @@ class LocalPlatform(LocalWorkshop):
     def __init__(self, home: Home, *, port: int, trust_pushers: bool) -> None:
         super().__init__(home, Sandbox.detect(trust_pushers))
         host = LocalProcesses(home)
-        self.services = LocalServices(home, host, self.sandbox, self.store)
-        self.gateway = LocalGateway(home, port, "127.0.0.1", host)
+        self.services = LocalServices(home, host, self.sandbox, self.store, lay_out)
+        self.gateway = LocalGateway(home, port, host)
 
     def start(self) -> None:
         self.jobs.sweep()
