@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import socketserver
@@ -76,7 +77,15 @@ class Seen(msgspec.Struct):
 class _Handler(socketserver.StreamRequestHandler):
     server: _Server
 
+    def setup(self) -> None:
+        super().setup()
+        self.server.backend.connections.append(self.connection)
+
     def handle(self) -> None:
+        with contextlib.suppress(OSError):  # the back end was closed
+            self._answer_all()
+
+    def _answer_all(self) -> None:
         while line := self.rfile.readline():
             headers: list[tuple[str, str]] = []
             while (raw := self.rfile.readline().decode("latin-1").rstrip("\r\n")) != "":
@@ -105,6 +114,7 @@ class Backend:
         self.path = path
         self.says = says
         self.seen: list[Seen] = []
+        self.connections: list[socket.socket] = []
         self.hold: threading.Event | None = None
         self._server = _Server(str(path), _Handler)
         self._server.backend = self
@@ -118,6 +128,9 @@ class Backend:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
         self.path.unlink(missing_ok=True)
 
 

@@ -6,7 +6,6 @@ import base64
 import json
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +62,23 @@ class Case(msgspec.Struct):
 
 
 @pytest.fixture(scope="module")
-def world(stand: Stand) -> Iterator[World]:
+def world(stand: Stand) -> World:
     backend = stand.backend("flights")
     issuer = Issuer()
-    text = document(
-        {"keys": [issuer.jwk]},
-        k=[{"key": []}],
-        t=[{"jwt": []}],
-        both=[{"key": [], "jwt": []}],
-        either=[{"jwt": []}, {"key": []}],
-        maybe=[{"jwt": []}, {}],
-        open=[],
-        admin={"get": {"security": [{"jwt": []}]}, "delete": {"security": [{"jwt": []}]}},
-        pub__x={"get": {"security": []}},
-        elsewhere={"get": {"security": [{"iap": []}]}},
-        **{"things__{id}": [], "things__special": {"post": {"security": []}}},
-    )
+    described: dict[str, Any] = {
+        "k": [{"key": []}],
+        "t": [{"jwt": []}],
+        "both": [{"key": [], "jwt": []}],
+        "either": [{"jwt": []}, {"key": []}],
+        "maybe": [{"jwt": []}, {}],
+        "open": [],
+        "admin": {"get": {"security": [{"jwt": []}]}, "delete": {"security": [{"jwt": []}]}},
+        "pub__x": [],
+        "elsewhere": [{"iap": []}],
+        "things__{id}": [],
+        "things__special": {"post": {"security": []}},
+    }
+    text = document({"keys": [issuer.jwk]}, **described)
     body = json.loads(text)
     jwt = body["components"]["securitySchemes"]["jwt"]
     body["components"]["securitySchemes"]["iap"] = jwt | {"x-google-jwt-locations": [{"header": "x-token"}]}
@@ -102,11 +102,11 @@ def world(stand: Stand) -> Iterator[World]:
     made = World(stand, backend, issuer, keys, set(keys.values()))
     expired = int(brief.expires) + SKEW + 1
     eventually(lambda: time.time() >= expired, "the key is past its time")
-    yield made
+    return made
 
 
-def get(path: str, **headers: Any) -> Any:
-    """A GET with headers; a header's value may be made from the world."""
+def get(path: Any, **headers: Any) -> Any:
+    """A GET of a path with headers; the path and each value may be made from the world."""
 
     def send(world: World) -> bytes:
         made = {name.replace("_", "-"): value(world) if callable(value) else value for name, value in headers.items()}
@@ -320,10 +320,9 @@ def test_a_forged_identity_never_reaches_the_back_end(world: World) -> None:
         ("/t", f"authorization: Bearer {world.issuer.token()}"),
         ("/k", f"x-api-key: {world.keys['good']}"),
     ):
-        lines = [f"GET {AT}{path} HTTP/1.1", "host: x", "connection: close", *forged, *([credentials] or []), "", ""]
-        assert (
-            raw(world.stand.port, "\r\n".join(line for line in lines[:-2] if line).encode() + b"\r\n\r\n").status == 200
-        )
+        lines = [f"GET {AT}{path} HTTP/1.1", "host: x", "connection: close", *forged, credentials]
+        text = "\r\n".join(line for line in lines if line) + "\r\n\r\n"
+        assert raw(world.stand.port, text.encode()).status == 200
         seen = world.backend.seen[-1]
         assert not any("forged" in value or "again" in value or value == "root" for _, value in seen.headers)
         assert len(seen.values("x-endpoint-api-userinfo")) == (0 if path in ("/open", "/maybe") else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +21,10 @@ NEVER_OURS = frozenset({"example", "examples", "default", "enum", "const"})
 """Keys below which a document holds data, not description."""
 
 
+LARGEST = 2 * 2**20  # characters
+DEEPEST = 200
+
+
 class Document:
     """One parsed text. Faults are gathered with `fault` and raised together by `finish`."""
 
@@ -30,6 +35,10 @@ class Document:
         self.root = self._load()
 
     def _load(self) -> Any:
+        if len(self._text) > LARGEST:
+            raise SpecError((Fault(self.file, 0, "", f"is larger than {LARGEST} characters"),))
+        if _too_deep(self._text):
+            raise SpecError((Fault(self.file, 0, "", "is nested too deeply"),))
         try:
             return YAML(typ="safe", pure=True).load(self._text)
         except MarkedYAMLError as error:
@@ -150,6 +159,19 @@ class Lines:
         if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
             return node.value[step].start_mark.line + 1, node.value[step]
         return None
+
+
+def _too_deep(text: str) -> bool:
+    """Whether brackets or dashes nest beyond reason: on such text the parser takes time by the square of its length.
+
+    Brackets inside quotes count too; no document leaves that many of them open.
+    """
+    depth = 0
+    for match in re.finditer(r"[\[{]|[\]}]", text):
+        depth = depth + 1 if match[0] in "[{" else max(0, depth - 1)
+        if depth > DEEPEST:
+            return True
+    return re.search(rf"(?:[-?] +){{{DEEPEST}}}", text) is not None
 
 
 def kind_of(value: Any) -> str:
