@@ -9,11 +9,15 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
 from mawasu.errors import StepError
+
+DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error)
+"""What reading a gzipped file raises when it is none, was cut off, or has flipped bits."""
 
 _BATCH = 2**18  # bytes of lines handled at once
 _LONGEST = 2**20  # bytes in one row; beyond it a quote was surely never closed
@@ -53,7 +57,8 @@ def records(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
     Raises StepError (without a file's name) for a quote that is never closed.
     """
-    start, held = 0, b""
+    start, size = 0, 0
+    held: list[bytes] = []
     for number, line in enumerate(lines, 1):
         odd = line.count(b'"') & 1
         if not held:
@@ -61,12 +66,13 @@ def records(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
                 if line not in (b"\n", b"\r\n"):
                     yield number, line
                 continue
-            start = number
-        held += line
-        if odd and not _scan(held)[1]:
-            yield start, held
-            held = b""
-        elif len(held) > _LONGEST:
+            start, size = number, 0
+        held.append(line)
+        size += len(line)
+        if odd and not _scan(b"".join(held))[1]:
+            yield start, b"".join(held)
+            held = []
+        elif size > _LONGEST:
             break
     if held:
         raise StepError(f"line {start}: a quote is opened and never closed", 'write a quote inside a field as ""')
@@ -127,7 +133,7 @@ def header(path: Path, shown: str) -> list[str]:
 
 
 def fault(path: Path, shown: str) -> StepError | None:
-    """The first record whose number of fields is not the header's, or an open quote; None if there is none."""
+    """The first record whose number of fields is not the header's, or an open quote; None if no line is at fault."""
     expected = 0
     with open_to_read(path) as file:
         try:
@@ -139,6 +145,8 @@ def fault(path: Path, shown: str) -> StepError | None:
                     return StepError(f"{shown} line {number}: {count} fields, the header has {expected}", hint)
         except StepError as error:
             return StepError(f"{shown} {error.message}", error.hint)
+        except DAMAGED:
+            return None
     return None
 
 
@@ -168,16 +176,19 @@ def _has_blank(lines: list[bytes]) -> bool:
 
 def split(path: Path, shown: str, held: Sequence[bool], train: Path, evaluate: Path, withheld: int) -> None:
     """Rows go to `evaluate`, without column number `withheld`, where `held` is true, and whole to `train` elsewhere."""
+    start = 0
     with open_to_read(path) as file, open_to_write(train) as kept, open_to_write(evaluate) as seen:
         first = next(records(file))[1].removeprefix(b"\xef\xbb\xbf")
         kept.write(first)
         seen.write(without(first, withheld))
-        start = 0
-        for rows in batches(file):
-            out = held[start : start + len(rows)]
-            start += len(rows)
-            kept.writelines(row for row, away in zip(rows, out, strict=False) if not away)
-            seen.writelines(without(row, withheld) for row in itertools.compress(rows, out))
+        try:
+            for rows in batches(file):
+                out = held[start : start + len(rows)]
+                start += len(rows)
+                kept.writelines(row for row, away in zip(rows, out, strict=False) if not away)
+                seen.writelines(without(row, withheld) for row in itertools.compress(rows, out))
+        except StepError as error:
+            raise fault(path, shown) or error from error
     if start != len(held):
         hint = 'a quote inside a field is written "" and the field is put in quotes (RFC 4180)'
-        raise StepError(f"{shown}: it is not clear where its rows end", hint)
+        raise fault(path, shown) or StepError(f"{shown}: it is not clear where its rows end", hint)

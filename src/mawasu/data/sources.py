@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from mawasu.data.disk import room_for
 from mawasu.data.lock import Locked
 from mawasu.errors import StepError
 
@@ -34,10 +35,7 @@ def make_snapshot(data: DataSet, root: Path | None, store: Store, locked: Digest
         raise StepError(f"data set {data.name} reads {data.source.path}, which data.lock does not pin", _RELOCK)
     if outside and locked is not None and store.has(locked):
         return locked
-    with tempfile.TemporaryDirectory(prefix="mawasu-data-") as temporary:
-        stage = Path(temporary) / "stage"
-        lay_out(data, root, stage)
-        found = store.put_tree(stage)
+    found, _ = _store(data, root, store)
     if outside and found != locked:
         hint = f"{_RELOCK}, or bring the locked data back"
         raise StepError(f"data set {data.name}: {data.source.path} is now {found}, data.lock says {locked}", hint)
@@ -48,14 +46,18 @@ def lock(feature: Feature, store: Store) -> Mapping[str, Locked]:
     """The entries of data.lock: every data set of the feature with a `path:`, stored as it is now."""
     entries = {}
     for data in feature.data:
-        if data.source.path is None:
-            continue
-        with tempfile.TemporaryDirectory(prefix="mawasu-data-") as temporary:
-            stage = Path(temporary) / "stage"
-            lay_out(data, None, stage)
-            sizes = [path.stat().st_size for path in stage.rglob("*") if path.is_file()]
-            entries[data.name] = Locked(store.put_tree(stage), sum(sizes), len(sizes))
+        if data.source.path is not None:
+            digest, sizes = _store(data, None, store)
+            entries[data.name] = Locked(digest, sum(sizes), len(sizes))
     return entries
+
+
+def _store(data: DataSet, root: Path | None, store: Store) -> tuple[Digest, list[int]]:
+    """Copy, then store: what is stored is what was hashed, even if someone writes to the source meanwhile."""
+    with room_for(f"data set {data.name}"), tempfile.TemporaryDirectory(prefix="mawasu-data-") as temporary:
+        stage = Path(temporary) / "stage"
+        lay_out(data, root, stage)
+        return store.put_tree(stage), [path.stat().st_size for path in stage.rglob("*") if path.is_file()]
 
 
 def lay_out(data: DataSet, root: Path | None, stage: Path) -> None:
@@ -65,25 +67,29 @@ def lay_out(data: DataSet, root: Path | None, stage: Path) -> None:
     `[data/x/*.csv, data/y/*.csv]` → `x/…`, `y/…`); from outside, a file by its own name and a directory's files by
     their path in it.
     """
-    if data.source.path is not None:
-        files = _outside(data.name, data.source.path)
-    elif root is not None:
-        files = _inside(data.name, data.source.files, root)
-    else:
-        raise StepError(f"data set {data.name} has neither files nor a path", "give it a source in mawasu.yaml")
-    for name, path in files.items():
-        target = stage / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+    try:
+        for name, path in _files(data, root).items():
+            target = stage / name
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target, follow_symlinks=False)
-        except PermissionError as error:
-            raise StepError(f"data set {data.name}: {path} may not be read", "give mawasu's user access") from error
+    except (PermissionError, FileNotFoundError) as error:
+        said = f"data set {data.name}: {error.filename} cannot be read: {(error.strerror or '').lower()}"
+        raise StepError(said, "it must be there, and readable for the user that mawasu runs as") from error
+
+
+def _files(data: DataSet, root: Path | None) -> dict[str, Path]:
+    if data.source.path is not None:
+        return _outside(data.name, data.source.path)
+    if root is None or not data.source.files:
+        raise StepError(f"data set {data.name} has neither files nor a path", "give it a source in mawasu.yaml")
+    return _inside(data.name, data.source.files, root)
 
 
 def _outside(data: str, given: str) -> dict[str, Path]:
-    path = _path_of(data, given).resolve()
+    named = _path_of(data, given)
+    path = named.resolve()
     if path.is_file():
-        return {path.name: path}
+        return {named.name: path}
     if not path.is_dir():
         raise StepError(f"data set {data}: there is no {given}", f"look at data.{data}.source.path in mawasu.yaml")
     files = {file.relative_to(path).as_posix(): file for file in _walk(data, path)}

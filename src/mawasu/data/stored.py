@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mawasu.data.disk import room_for
 from mawasu.data.predictions import Scores, join
 from mawasu.data.split import LABELS, split
 
@@ -22,11 +23,12 @@ def split_snapshot(
     """Split a stored snapshot; `train`, `evaluate` and `labels` are digests of stored directories.
 
     Without a holdout there is only `train`, which is the snapshot itself. `workspace`: an existing directory on a disk
-    with room for twice the data; nothing is left in it. Raises StepError.
+    with room for twice the data; nothing is left in it. Raises StepError, PlatformError.
     """
     if data.holdout is None:
         return {"train": snapshot}
-    with tempfile.TemporaryDirectory(prefix="split-", dir=workspace) as temporary:
+    said = f"splitting data set {data.name}"
+    with room_for(said), tempfile.TemporaryDirectory(prefix="split-", dir=workspace) as temporary:
         laid_out, out = Path(temporary) / "snapshot", Path(temporary) / "split"
         store.write_tree(snapshot, laid_out)
         split(laid_out, data, out, slices)

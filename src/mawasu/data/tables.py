@@ -50,13 +50,13 @@ def find(root: Path, data: str) -> tuple[TableFile, ...]:
 
 
 def column_names(file: TableFile) -> list[str]:
-    if not file.is_parquet:
-        return csvfile.header(file.path, file.name)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return list(pq.read_schema(file.path).names)
+        return list(pq.read_schema(file.path).names) if file.is_parquet else csvfile.header(file.path, file.name)
+    except csvfile.DAMAGED as error:
+        raise _unreadable(file, error) from error
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, error) from error
 
@@ -135,7 +135,7 @@ def _common(kinds: set[pa.DataType]) -> pa.DataType:
 
     if not kinds:
         return pa.null()
-    if all(pa.types.is_integer(kind) for kind in kinds):
+    if all(pa.types.is_integer(kind) or pa.types.is_boolean(kind) for kind in kinds):
         return pa.int64()
     if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds):
         return pa.float64()
