@@ -38,7 +38,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.reply(200, json.dumps([self.path, dict(self.headers), os.environ.get("MAWASU_MODEL")]).encode())
     def do_POST(self):
-        self.reply(201, self.rfile.read(int(self.headers["content-length"]))[::-1])
+        if "content-length" in self.headers:
+            body = self.rfile.read(int(self.headers["content-length"]))
+        else:
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        self.reply(201, body[::-1])
     def reply(self, status, body):
         self.send_response(status); self.send_header("content-length", str(len(body)))
         self.send_header("x-mine", "yes"); self.send_header("connection", "x-hop"); self.send_header("x-hop", "1")
@@ -73,6 +81,19 @@ def test_requests_and_answers_pass_unchanged(site: Replica, tmp_path: Path) -> N
     assert answer.headers["mawasu-release"] == RELEASE
     posted = request(site.listen, "POST", "/", b"x" * 1_000_000 + b"y")
     assert (posted.status, posted.body) == (201, b"y" + b"x" * 1_000_000)
+
+
+def test_a_body_of_unknown_length_passes(site: Replica) -> None:
+    answer = request(site.listen, "POST", "/", iter([b"abc", b"def"]))  # type: ignore[arg-type]
+    assert (answer.status, answer.body) == (201, b"fedcba")
+
+
+def test_a_caller_who_still_sends_is_told_that_nobody_is_there(site: Replica) -> None:
+    assert site.worker is not None
+    site.worker.kill()
+    site.worker.wait()
+    answer = request(site.listen, "POST", "/", b"x" * 10_000_000)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
 
 
 def test_headers_of_one_hop_stay_on_it(site: Replica) -> None:

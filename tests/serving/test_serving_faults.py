@@ -20,6 +20,7 @@ def test_a_killed_worker_costs_503_until_the_next_one_is_there(replica: Replica)
     replica.worker.wait()
     refused = eventually(lambda: answer if (answer := replica.ask({})).status == 503 else None)
     assert refused.headers["retry-after"] == "1"
+    assert replica.ask("x" * 5_000_000).status == 503  # also who is still sending is answered
     assert not replica.is_ready()
     replica.start_worker()
     eventually(replica.is_ready)

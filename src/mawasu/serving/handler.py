@@ -58,9 +58,10 @@ class HandlerApp:
     async def _answer(self, scope: Scope, proto: HTTPProtocol) -> tuple[int, list[tuple[str, str]], bytes]:
         self.requests += 1
         try:
+            body = await self._body(scope, proto)  # first, whatever comes: an unread body costs the connection
             if not self.link.ready:
                 raise RequestError(503, "the model is not loaded yet, or is being restarted", retry_after=1)
-            items, many = split(await self._body(scope, proto))
+            items, many = split(body)
             answers = await self._batcher.ask(items) if items else [b"[]"]
         except RequestError as error:
             self.errors += 1

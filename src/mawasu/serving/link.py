@@ -93,8 +93,8 @@ class Link(asyncio.Protocol):
                 self._settle(number, body, count)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.losses += self.ready  # not those that ended before they were of use
         self.ready = False
-        self.losses += 1
         self._transport = None
         waiting, self._waiting = self._waiting, deque()
         for _, reply in waiting:
@@ -143,7 +143,6 @@ class Link(asyncio.Protocol):
         if pid > 1:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        self.ready = False
         transport.abort()
 
 

@@ -5,6 +5,7 @@ ASGI here, RSGI in `handler.py`: only ASGI gives the path as it was sent (`raw_p
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -43,6 +44,7 @@ class ProxyApp:
         self.draining = False
         self._release = (b"mawasu-release", config.release.encode())
         self._deadline = config.deadline
+        self._max_body = config.max_body
         self._pool = httpcore.AsyncConnectionPool(uds=config.worker, max_connections=POOL, keepalive_expiry=4.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,18 +62,10 @@ class ProxyApp:
         await self._pool.aclose()
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        headers = end_to_end(scope["headers"])
-        request = httpcore.Request(
-            scope["method"],
-            httpcore.URL(scheme=b"http", host=b"worker", port=None, target=target),
-            headers=headers,
-            content=body_of(receive) if has_body(scope["headers"]) else None,
-            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)},
-        )
+        body = Body(receive, scope["headers"])
         started = False
         try:
-            response = await self._pool.handle_async_request(request)
+            response = await self._pool.handle_async_request(self._request(scope, body))
             try:
                 await self._start(send, response.status, end_to_end(response.headers))
                 started = True
@@ -80,14 +74,29 @@ class ProxyApp:
             finally:
                 await response.aclose()
             await send({"type": "http.response.body", "body": b""})
-        except httpcore.TimeoutException:
-            await self._fail(send, started, RequestError(504, f"no answer within {self._deadline:g} seconds"))
-        except (httpcore.NetworkError, httpcore.ProtocolError):
-            await self._fail(send, started, RequestError(503, "the API is not available at the moment", retry_after=1))
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            if started:  # half an answer is out: cut the connection, so that nobody takes it for a whole one
+                raise
+            await body.discard(self._max_body)
+            if isinstance(error, httpcore.TimeoutException):
+                await self._refuse(send, RequestError(504, f"no answer within {self._deadline:g} seconds"))
+            else:
+                await self._refuse(send, RequestError(503, "the API is not available at the moment", retry_after=1))
 
-    async def _fail(self, send: Send, started: bool, error: RequestError) -> None:
-        if started:  # half an answer is out: cut the connection, so that the caller does not take it for a whole one
-            raise ConnectionAbortedError(error.message)
+    def _request(self, scope: Scope, body: Body) -> httpcore.Request:
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        headers = end_to_end(scope["headers"])
+        if body.more and not any(name == b"content-length" for name, _ in headers):
+            headers.append((b"transfer-encoding", b"chunked"))  # this hop's own
+        return httpcore.Request(
+            scope["method"],
+            httpcore.URL(scheme=b"http", host=b"worker", port=None, target=target),
+            headers=headers,
+            content=body if body.more else None,
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)},
+        )
+
+    async def _refuse(self, send: Send, error: RequestError) -> None:
         headers = [(name.encode(), value.encode()) for name, value in error.headers()]
         await self._start(send, error.status, [(b"content-type", b"application/json"), *headers])
         await send({"type": "http.response.body", "body": error.body()})
@@ -100,7 +109,7 @@ class ProxyApp:
 
     async def _own(self, path: str, send: Send) -> None:
         if path != "/-/healthz":
-            await self._fail(send, False, RequestError(404, "there is nothing at this address"))
+            await self._refuse(send, RequestError(404, "there is nothing at this address"))
             return
         ready = not self.draining and await self._healthy()
         await self._start(send, 200 if ready else 503, [(b"content-type", b"application/json")])
@@ -124,16 +133,27 @@ def end_to_end(headers: Headers) -> Headers:
     return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
-def has_body(headers: Headers) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
+class Body:
+    """A request's body as it comes in."""
 
+    def __init__(self, receive: Receive, headers: Headers) -> None:
+        self.more = any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
+        self._receive = receive
 
-async def body_of(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise httpcore.ReadError("the caller left")
-        if message.get("body"):
-            yield message["body"]
-        more = message.get("more_body", False)
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.more = False
+                raise httpcore.ReadError("the caller left")
+            self.more = message.get("more_body", False)
+            if message.get("body"):
+                yield message["body"]
+
+    async def discard(self, most: int) -> None:
+        """Read what is left, so that the caller, who is still sending, gets our answer and keeps the connection."""
+        with contextlib.suppress(httpcore.ReadError):
+            async for chunk in self:
+                most -= len(chunk)
+                if most < 0:
+                    return

@@ -29,7 +29,10 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+
+if TYPE_CHECKING:
+    import asyncio
 
 HEADER = struct.Struct("!III")
 PART = struct.Struct("!IB")
@@ -206,46 +209,62 @@ def bind(listener: socket.socket, path: str) -> None:
 
 def run_command(path: str, command: str) -> int:
     """Run the user's HTTP server and carry bytes between the socket and its port; ends as the command ends."""
+    import asyncio  # not at the top: handlers do without, and start sooner
+
+    return asyncio.run(bridge(path, command))
+
+
+async def bridge(path: str, command: str) -> int:
     import asyncio
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        "-c",
+        command,
+        env=dict(os.environ, PORT=str(port)),
+        start_new_session=True,
+        preexec_fn=die_with_me,
+    )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, process.pid, signal.SIGTERM)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while True:
-                data = await reader.read(65536)
-                if not data:
-                    break
-                writer.write(data)
-                await writer.drain()
-            if writer.can_write_eof():
-                writer.write_eof()
-        except OSError:  # either side left: the other is told by closing both
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:  # not listening yet, or not any more
             writer.close()
+            return
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+        inner_writer.close()
+        writer.close()
 
-    async def main() -> int:
-        port = free_port()
-        environ = dict(os.environ, PORT=str(port))
-        process = await asyncio.create_subprocess_exec("/bin/sh", "-c", command, env=environ, start_new_session=True)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, process.pid, signal.SIGTERM)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bind(listener, path)
+    await asyncio.start_unix_server(carry, sock=listener)
+    status = await process.wait()
+    end(process.pid, signal.SIGKILL)  # whatever it left in its group
+    print(f"mawasu: the command ended with status {status}", file=sys.stderr, flush=True)
+    return status if status >= 0 else 128 - status
 
-        async def bridge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:  # not listening yet, or not any more
-                writer.close()
-                return
-            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
-            inner_writer.close()
-            writer.close()
 
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        bind(listener, path)
-        await asyncio.start_unix_server(bridge, sock=listener)
-        status = await process.wait()
-        end(process.pid, signal.SIGKILL)  # whatever it left in its group
-        print(f"mawasu: the command ended with status {status}", file=sys.stderr, flush=True)
-        return status if status >= 0 else 128 - status
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One direction, to its end."""
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+    except OSError:  # either side left: the other is told by closing both
+        writer.close()
 
-    return asyncio.run(main())
+
+def die_with_me() -> None:
+    """Called in the command's process: end when the worker is killed. In the sandbox it would anyway; only Linux can."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # prctl(2): PR_SET_PDEATHSIG
 
 
 def end(group: int, number: int) -> None:

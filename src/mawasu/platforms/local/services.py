@@ -25,7 +25,7 @@ from mawasu.errors import BlockedError, CancelledError, PlatformError
 from mawasu.home import Home
 from mawasu.platforms.local.health import is_ready
 from mawasu.platforms.local.process import ProcessHost, ProcessStatus
-from mawasu.ports import Cancel, Log, Store
+from mawasu.ports import Cancel, Log
 from mawasu.serving.config import Config
 from mawasu.words import Digest, Endpoint, Health, RevisionStatus, ServiceSpec, Source
 
@@ -56,6 +56,12 @@ class Sandbox(Protocol):
         """Make `path` and all below it the property of the code's user."""
 
 
+class Trees(Protocol):
+    """What services need of `ports.Store`."""
+
+    def write_tree(self, digest: Digest, root: Path) -> None: ...
+
+
 LayOut = Callable[[Source, Path], None]
 """Lay a source's declared files out in a directory that does not exist yet; complete or absent."""
 
@@ -63,7 +69,7 @@ LayOut = Callable[[Source, Path], None]
 class LocalServices:
     """`ports.Services`. What runs is known to the supervisor and to `home.services`, so a new daemon finds it again."""
 
-    def __init__(self, home: Home, host: ProcessHost, sandbox: Sandbox, store: Store, lay_out: LayOut) -> None:
+    def __init__(self, home: Home, host: ProcessHost, sandbox: Sandbox, store: Trees, lay_out: LayOut) -> None:
         self._home = home
         self._host = host
         self._sandbox = sandbox

@@ -249,6 +249,7 @@ def main(arguments: list[str]) -> int:
     home.supervisor_socket.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(home.supervisor_socket))
+    home.supervisor_socket.chmod(0o600)
     listener.listen(64)
     detach(home.run / "supervisor.log")
     Supervisor(home, listener).run()
