@@ -10,6 +10,7 @@ Path = tuple[str | int, ...]
 """The way to a value: keys of mappings and indexes of lists."""
 
 LONGEST_SHOWN = 60
+MOST_COMPARED = 2000  # names; comparing takes some 20 µs each
 
 
 class Fault(Value, frozen=True):
@@ -55,14 +56,14 @@ def listed(names: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was most likely meant to be."""
+    """The known name that `name` was most likely meant to be, whatever its case."""
     import difflib
 
-    names = sorted(known)
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6) or difflib.get_close_matches(
-        name.lower(), names, n=1
-    )
-    return found[0] if found else None
+    names = {other.lower(): other for other in sorted(known)}
+    if len(names) > MOST_COMPARED:
+        return None
+    found = difflib.get_close_matches(name.lower(), names, n=1)
+    return names[found[0]] if found else None
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "expected") -> str:
