@@ -10,7 +10,7 @@ Path = tuple[str | int, ...]
 """The way to a value: keys of mappings and indexes of lists."""
 
 LONGEST_SHOWN = 60
-MOST_COMPARED = 2000  # names; comparing takes some 20 µs each
+MOST_COMPARED = 2000  # names; comparing takes up to 0.1 ms each
 
 
 class Fault(Value, frozen=True):
@@ -24,7 +24,7 @@ class Fault(Value, frozen=True):
     hint: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " + (f"{self.path}: " if self.path else "")
+        place = f"{escaped(self.file)}:{self.line}: " + (f"{self.path}: " if self.path else "")
         return f"{place}{self.message}" + (f" — {self.hint}" if self.hint else "")
 
 
@@ -41,9 +41,14 @@ def dotted(path: Path) -> str:
     return text
 
 
+def escaped(text: str) -> str:
+    """`text` on one line: control and direction characters are written out, since terminals obey them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def printable(text: str) -> str:
-    """`text` on one line and short: control and direction characters are escaped, since terminals obey them."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: LONGEST_SHOWN + 1])
+    """`text` escaped and short."""
+    safe = escaped(text[: LONGEST_SHOWN + 1])
     return safe if len(safe) <= LONGEST_SHOWN else safe[: LONGEST_SHOWN - 1] + "…"
 
 
