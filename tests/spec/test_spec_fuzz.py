@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -9,39 +10,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mawasu.spec import parse
+from mawasu.spec import feature_name, load, parse
 from mawasu.spec.schema import schema
 from tests.spec.texts import EXAMPLES, GOOD, PATHS, faults
 
 VALIDATOR = Draft202012Validator(schema())
 TEXTS = [GOOD, *(path.read_text() for path in sorted(EXAMPLES.glob("*.yaml")))]
 
-odd_values = st.sampled_from(
-    [
-        None,
-        True,
-        0,
-        -1,
-        3,
-        0.5,
-        1e308,
-        "",
-        " ",
-        "a",
-        "x/**",
-        "1h",
-        "4Gi",
-        "..",
-        "/a",
-        ">= 1",
-        "roc_auc",
-        [],
-        {},
-        [1],
-        ["a"],
-    ]
-    + [["a", "a"], {"a": 1}, {"": None}, {"branch": "**", "expires": "1d"}, [[["a"]]], {"holdout": {}}, "\u202e\x1b"]
-)
+ODD_SCALARS = [
+    None,
+    True,
+    0,
+    -1,
+    3,
+    0.5,
+    1e308,
+    "",
+    " ",
+    "a",
+    "x/**",
+    "1h",
+    "4Gi",
+    "..",
+    "/a",
+    ">= 1",
+    "roc_auc",
+    "\u202e",
+]
+ODD_HOLDERS = [
+    [],
+    {},
+    [1],
+    ["a", "a"],
+    {"a": 1},
+    {"": None},
+    {"branch": "**", "expires": "1d"},
+    [[["a"]]],
+    {"holdout": {}},
+]
+odd_values = st.one_of(st.sampled_from(ODD_SCALARS), st.sampled_from(ODD_HOLDERS).map(copy.deepcopy))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -77,3 +84,9 @@ def test_almost_good_files_load_or_have_faults_that_can_be_shown(value: Any, pat
 @given(almost_good())
 def test_the_schema_accepts_whatever_loads(value: Any) -> None:
     assert faults(json.dumps(value)) or VALIDATOR.is_valid(value)
+
+
+@given(almost_good())
+def test_what_loads_has_the_name_that_is_found_without_loading(value: Any) -> None:
+    text = json.dumps(value)
+    assert faults(text) or feature_name(text) == load(text).name
