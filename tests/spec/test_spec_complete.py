@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mawasu.errors import SpecError
@@ -11,10 +13,7 @@ MINIMAL = (EXAMPLES / "minimal.yaml").read_text()
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_example_of_the_manual_loads(path: object) -> None:
-    from pathlib import Path
-
-    assert isinstance(path, Path)
+def test_every_example_of_the_manual_loads(path: Path) -> None:
     assert load(path.read_text(), file=path.name).name
 
 

@@ -42,7 +42,7 @@ def test_every_key_and_value_knows_its_line_and_column() -> None:
         ("", None),
         ("'12'", "12"),
         ("!!str 12", "12"),
-        ("1" * 301, "1" * 301),
+        ("9" * 5000, float("inf")),
         ("-", "-"),
         ("é", "é"),
     ],

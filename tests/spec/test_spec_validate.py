@@ -13,7 +13,7 @@ def test_the_good_file_has_no_fault() -> None:
 
 def test_a_fault_says_file_line_path_what_was_expected_and_the_nearest_name() -> None:
     text = changed("  resources: {cpu: 2, memory: 4Gi}", "  resorces: {cpu: 2}")
-    assert faults(text) == ["mawasu.yaml:15: training.resorces: unknown key — did you mean `resources`?"]
+    assert faults(text) == ["mawasu.yaml:16: training.resorces: unknown key — did you mean `resources`?"]
 
 
 def test_all_faults_come_at_once_in_the_order_of_the_file() -> None:
@@ -23,9 +23,9 @@ def test_all_faults_come_at_once_in_the_order_of_the_file() -> None:
     assert str(caught.value).splitlines() == [
         "models/mawasu.yaml:1: feature: found `Callback`, expected a name of at most 39 characters: "
         "a small letter, then small letters, digits and `-` — `callback` would do",
-        "models/mawasu.yaml:15: training.resources.memory: found `4GB`, expected a size such as `512Mi` or `4Gi`"
+        "models/mawasu.yaml:16: training.resources.memory: found `4GB`, expected a size such as `512Mi` or `4Gi`"
         " — did you mean `4Gi`?",
-        "models/mawasu.yaml:19: evaluation.metric: found `auc`, expected one of `roc_auc`, `log_loss`, `accuracy`, "
+        "models/mawasu.yaml:20: evaluation.metric: found `auc`, expected one of `roc_auc`, `log_loss`, `accuracy`, "
         "`rmse`, `mae` — did you mean `roc_auc`?",
     ]
 
@@ -47,7 +47,10 @@ ONE_FAULT = {
     "a name that is too long": (changed("feature: callback", "feature: " + "a" * 40), "at most 39 characters"),
     "an unknown section": (changed("training:\n", "trainning:\n"), "trainning: unknown key — did you mean `training`?"),
     "an empty section": (changed("auth:\n  openapi: auth/openapi.yaml\n", "auth:\n"), "auth: found nothing"),
-    "a reserved environment": (changed("  preview: {", "  preview-a: {branch: a/**, "), "does not start with `preview-`"),
+    "a reserved environment": (
+        changed("  preview: {", "  preview-a: {branch: a/**, "),
+        "does not start with `preview-`",
+    ),
     "one branch in two environments": (
         changed("  preview: {expires: 7d}", "  staging: {branch: production}"),
         "environments.staging.branch: `production` takes `production` already",
@@ -73,7 +76,10 @@ ONE_FAULT = {
     "a source of no kind": (changed("{files: data/*.csv}", "{}"), "expected one of `files`, `path`"),
     "data outside as files": (changed("data/*.csv", "/srv/a.csv"), "data outside the repository is given as `path:`"),
     "data in a cloud": (changed("data/*.csv", "gs://b/*.csv"), "not built yet: data from `gs://`"),
-    "a relative outside path": (changed("{files: data/*.csv}", "{path: data/a}"), "`files:` names files of the repository"),
+    "a relative outside path": (
+        changed("{files: data/*.csv}", "{path: data/a}"),
+        "`files:` names files of the repository",
+    ),
     "another outside scheme": (changed("{files: data/*.csv}", "{path: s3://b/a}"), "not built yet: data from `s3://`"),
     "a file of another machine": (changed("{files: data/*.csv}", "{path: file://host/a}"), "an absolute path"),
     "a database": (changed("{files: data/*.csv}", "{sql: select 1}"), "not built yet: data from a database"),
@@ -87,7 +93,10 @@ ONE_FAULT = {
         "found the number `1`, expected a number between 0 and 1",
     ),
     "a value held out twice": (changed("in: [11]", "in: [11, 11]"), "found the number `11` a second time"),
-    "an unknown data set": (changed("data: [resumes]", "data: [resume]"), "training.data[0]: no data set is named `resume`"),
+    "an unknown data set": (
+        changed("data: [resumes]", "data: [resume]"),
+        "training.data[0]: no data set is named `resume`",
+    ),
     "paths that are no list": (changed("paths: [training/**]", "paths: training/**"), "write [training/**]"),
     "no paths": (changed("paths: [training/**]", "paths: []"), "found an empty list"),
     "an absolute path": (changed("[training/**]", "[/etc]"), "inside the feature's root, not an absolute one"),
@@ -98,7 +107,10 @@ ONE_FAULT = {
     "no command": (changed("  command: python training/train.py\n", ""), "training: `command` is missing"),
     "an empty command": (changed("python training/train.py", "' '"), "expected text that is not empty"),
     "a lock of another tool": (changed("training/uv.lock", "training/poetry.lock"), "expected the path of a `uv.lock`"),
-    "a Dockerfile as lock": (changed("training/uv.lock", "training/Dockerfile"), "not built yet: images from a Dockerfile"),
+    "a Dockerfile as lock": (
+        changed("training/uv.lock", "training/Dockerfile"),
+        "not built yet: images from a Dockerfile",
+    ),
     "a Dockerfile": (changed("lock: training/uv.lock", "dockerfile: training/Dockerfile"), "not built yet: images"),
     "a time without unit": (changed("timeout: 1h", "timeout: 90"), "write `90s` for seconds"),
     "a time of words": (changed("timeout: 1h", "timeout: an hour"), "expected a time such as `30s`"),
@@ -114,15 +126,24 @@ ONE_FAULT = {
     "groups": (changed("    row: id", "    row: id\n    groups: {by: a}"), "data.resumes.groups: not built yet"),
     "refresh": (changed("    row: id", "    row: id\n    refresh: daily"), "data.resumes.refresh: not built yet"),
     "a cache": (changed("scale: {min: 1}", "cache: {ttl: 10m}"), "api.cache: not built yet"),
-    "params without JSON": (changed("timeout: 1h", "params: {a: [.nan]}"), "training.params.a[0]: found the number `.nan`"),
+    "params without JSON": (
+        changed("timeout: 1h", "params: {a: [.nan]}"),
+        "training.params.a[0]: found the number `.nan`",
+    ),
     "params as a list": (changed("timeout: 1h", "params: [1]"), "training.params: found a list, expected a mapping"),
     "a negative seed": (changed("timeout: 1h", "seed: -1"), "training.seed"),
-    "a label that is missing": (changed("    label: called\n", ""), "evaluation needs `label` of the data set `resumes`"),
+    "a label that is missing": (
+        changed("    label: called\n", ""),
+        "evaluation needs `label` of the data set `resumes`",
+    ),
     "no holdout": (
         changed("    holdout: {column: month, in: [11]}\n", ""),
         "evaluation: expected exactly one data set with a `holdout`, none has one",
     ),
-    "evaluation of an unknown set": (changed("  metric:", "  data: x\n  metric:"), "evaluation.data: no data set is named `x`"),
+    "evaluation of an unknown set": (
+        changed("  metric:", "  data: x\n  metric:"),
+        "evaluation.data: no data set is named `x`",
+    ),
     "a metric nobody knows": (changed("{roc_auc: ", "{f1: "), "evaluation.gate.first.f1: found `f1`, expected one of"),
     "a bound without sign": (changed('">= 0.55"', "0.55"), 'did you mean ">= 0.55"?'),
     "a bound of words": (changed('">= 0.55"', "good"), 'expected a bound such as ">= 0.55"'),
@@ -130,17 +151,26 @@ ONE_FAULT = {
     "a negative margin": (changed("gate: {", "gate: {not_worse_by: -1, "), "evaluation.gate.not_worse_by"),
     "no handler": (changed("  handler: api.handler:predict\n", ""), "api: expected one of `handler`, `command`"),
     "handler and command": (changed("  scale:", "  command: x\n  scale:"), "found `handler`, `command` together"),
-    "a handler as a path": (changed("api.handler:predict", "api/handler.py:predict"), "did you mean `api.handler:predict`?"),
+    "a handler as a path": (
+        changed("api.handler:predict", "api/handler.py:predict"),
+        "did you mean `api.handler:predict`?",
+    ),
     "a handler without function": (changed("api.handler:predict", "api"), "expected `package.module:function`"),
     "batches for a server": (
         changed("handler: api.handler:predict", "command: x\n  batch: {max_size: 2}"),
         "api.batch: only a `handler` is given batches",
     ),
-    "more at least than at most": (changed("{min: 1}", "{min: 3, max: 2}"), "api.scale.max: found 2, expected at least"),
+    "more at least than at most": (
+        changed("{min: 1}", "{min: 3, max: 2}"),
+        "api.scale.max: found 2, expected at least",
+    ),
     "a secret in small letters": (changed("[MAPS_TOKEN]", "[maps]"), "expected the name of a secret"),
     "a secret that mawasu sets": (changed("[MAPS_TOKEN]", "[MAWASU_MODEL]"), "mawasu sets this variable itself"),
     "no authentication": (changed("auth:\n  openapi: auth/openapi.yaml\n", ""), "nothing is served unauthenticated"),
-    "a directory as document": (changed("auth/openapi.yaml", "auth/"), "expected the path of a file, not of a directory"),
+    "a directory as document": (
+        changed("auth/openapi.yaml", "auth/"),
+        "expected the path of a file, not of a directory",
+    ),
     "a merge key": (changed("  scale:", "  <<: {}\n  scale:"), "api.<<: unknown key"),
 }
 
@@ -165,11 +195,12 @@ def test_auth_without_an_api_and_evaluation_without_training_are_refused() -> No
 def test_with_two_holdouts_evaluation_must_say_which() -> None:
     text = changed("training:\n", "  more:\n    source: {path: /a}\n    holdout: {fraction: 0.1, key: k}\ntraining:\n")
     (fault,) = faults(text)
-    assert "`resumes`, `more` have one — name one as `data:`" in fault
+    assert "`resumes`, `more` have one — name the one to score as `data:`" in fault
 
 
 def test_a_fraction_needs_a_key_or_a_row() -> None:
-    text = "feature: a\ntraining: {paths: [a], command: b}\ndata:\n  d:\n    source: {path: /x}\n    holdout: {fraction: 0.1}\n"
+    text = "feature: a\ntraining: {paths: [a], command: b}\n"
+    text += "data:\n  d:\n    source: {path: /x}\n    holdout: {fraction: 0.1}\n"
     assert faults(text) == [
         "mawasu.yaml:6: data.d.holdout: `fraction` stands without `key`, expected the name of the column to hash"
         " — or give the data set a `row`"

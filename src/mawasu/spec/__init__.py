@@ -32,8 +32,13 @@ def load(text: str, *, file: str = "mawasu.yaml", root: str = "", paths: frozens
 
 def feature_name(text: str) -> str | None:
     """The feature's name, though the rest be faulty or no YAML at all: a failed build is recorded under it."""
-    for line in text.removeprefix("\ufeff").splitlines():
-        found = re.match(r"""feature\s*:\s*(["']?)([^\s"']+)\1\s*(#.*)?$""", line)
-        if found:
-            return found[2] if re.fullmatch(units.NAME, found[2]) else None
-    return None
+    name: object = None
+    if (root := parse(text).root) is not None:
+        node = root.get("feature")
+        name = node.value if node else None
+    else:
+        line = re.search(
+            r"""^feature\s*:\s*(["']?)([a-z0-9-]+)\1\s*(#.*)?$""", text.removeprefix("\ufeff"), re.MULTILINE
+        )
+        name = line[2] if line else None
+    return name if isinstance(name, str) and re.fullmatch(units.NAME, name) else None

@@ -10,6 +10,7 @@ Path = tuple[str | int, ...]
 """The way to a value: keys of mappings and indexes of lists."""
 
 LONGEST_SHOWN = 60
+MOST_COMPARED = 2000  # names; comparing takes up to 0.1 ms each
 
 
 class Fault(Value, frozen=True):
@@ -23,7 +24,7 @@ class Fault(Value, frozen=True):
     hint: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " + (f"{self.path}: " if self.path else "")
+        place = f"{escaped(self.file)}:{self.line}: " + (f"{self.path}: " if self.path else "")
         return f"{place}{self.message}" + (f" — {self.hint}" if self.hint else "")
 
 
@@ -40,9 +41,14 @@ def dotted(path: Path) -> str:
     return text
 
 
+def escaped(text: str) -> str:
+    """`text` on one line: control and direction characters are written out, since terminals obey them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def printable(text: str) -> str:
-    """`text` on one line and short: control and direction characters are escaped, since terminals obey them."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: LONGEST_SHOWN + 1])
+    """`text` escaped and short."""
+    safe = escaped(text[: LONGEST_SHOWN + 1])
     return safe if len(safe) <= LONGEST_SHOWN else safe[: LONGEST_SHOWN - 1] + "…"
 
 
@@ -55,14 +61,14 @@ def listed(names: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was most likely meant to be."""
+    """The known name that `name` was most likely meant to be, whatever its case."""
     import difflib
 
-    names = sorted(known)
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6) or difflib.get_close_matches(
-        name.lower(), names, n=1
-    )
-    return found[0] if found else None
+    names = {other.lower(): other for other in sorted(known)}
+    if len(names) > MOST_COMPARED:
+        return None
+    found = difflib.get_close_matches(name.lower(), names, n=1)
+    return names[found[0]] if found else None
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "expected") -> str:

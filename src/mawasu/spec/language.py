@@ -24,7 +24,7 @@ MEMORY = Text("a size such as `512Mi` or `4Gi`", units.memory, units.MEMORY)
 BOUND = Text('a bound such as ">= 0.55"', units.bound, f" *{units.BOUND} *")
 SECRETS = ListOf(Text("the name of a secret such as `MAPS_TOKEN`", units.secret, units.VARIABLE), empty=True)
 LOCK = Text(
-    "the path of a `uv.lock`, or of a requirements file with hashes", units.lock, r"[^/~\s].*(\.lock|\.txt)|uv\.lock"
+    "the path of a `uv.lock`, or of a requirements file with hashes", units.lock, r"([^/~\s].*/)?(uv\.lock|[^/]*\.txt)"
 )
 
 _LOCK_DOC = "The packages: a `uv.lock` (with its pyproject.toml beside it), or requirements with hashes."

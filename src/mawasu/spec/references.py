@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mawasu.spec.faults import Path, listed, quoted, suggestion
+from mawasu.spec.faults import Path, listed, nearest, quoted, suggestion
+from mawasu.spec.language import MAWASU_YAML
 from mawasu.spec.parse import Node
 from mawasu.words import Value
 
@@ -42,7 +43,7 @@ def evaluated_sets(root: Node) -> tuple[str, ...]:
 
 
 def _something_to_do(root: Node, _values: Values) -> Iterator[Finding]:
-    if root.get("training") is None and root.get("api") is None:
+    if not _stands(root, "training") and not _stands(root, "api"):
         yield Finding((), "expected `training` or `api`, there is nothing to build", on_key=True)
 
 
@@ -85,7 +86,7 @@ def _evaluation(root: Node, values: Values) -> Iterator[Finding]:
     section = root.get("evaluation")
     if section is None:
         return
-    if root.get("training") is None:
+    if not _stands(root, "training"):
         yield Finding(("evaluation",), "stands without `training`, so there is no model to evaluate", on_key=True)
     known, path = _keys(root, "data"), ("evaluation", "data")
     name = values.get("evaluation", {}).get("data")
@@ -118,10 +119,10 @@ def _holdout_key(root: Node, values: Values) -> Iterator[Finding]:
 
 def _api_and_auth(root: Node, values: Values) -> Iterator[Finding]:
     api, auth = root.get("api"), root.get("auth")
-    if api is not None and auth is None:
+    if api is not None and not _stands(root, "auth"):
         hint = "add `auth: {openapi: auth/openapi.yaml}`: nothing is served unauthenticated"
         yield Finding(("api",), "stands without `auth`", hint, on_key=True)
-    if auth is not None and api is None:
+    if auth is not None and not _stands(root, "api"):
         yield Finding(("auth",), "stands without `api`, so there is nothing to guard", on_key=True)
     if api is not None and api.get("command") and api.get("batch"):
         yield Finding(("api", "batch"), "only a `handler` is given batches", "take it out", on_key=True)
@@ -129,6 +130,12 @@ def _api_and_auth(root: Node, values: Values) -> Iterator[Finding]:
     if scale.get("max", scale.get("min", 1)) < scale.get("min", 1):
         message = f"found {scale['max']}, expected at least `min`, which is {scale['min']}"
         yield Finding(("api", "scale", "max"), message)
+
+
+def _stands(root: Node, section: str) -> bool:
+    """Whether a section is there, perhaps misspelt: that is a fault already, and enough."""
+    known = MAWASU_YAML.keys
+    return any(name == section or (name not in known and nearest(name, known) == section) for name in root.names())
 
 
 def _keys(root: Node, section: str) -> tuple[str, ...]:
