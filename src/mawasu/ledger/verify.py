@@ -47,7 +47,7 @@ def verify(home: Home, progress: Progress | None = None) -> Report:
 
     The newest entry of a ledger has no successor that holds its digest: a change to it alone is not noticed here.
     """
-    tell = progress or (lambda what, count: None)
+    tell = progress or _silent
     store = DirectoryStore(home.store)
     faults: list[Fault] = []
     bad: set[Digest] = set()
@@ -58,6 +58,10 @@ def verify(home: Home, progress: Progress | None = None) -> Report:
         entries += count
         faults.extend(_missing(store, feature, state, bad))
     return Report(objects, size, entries, tuple(faults))
+
+
+def _silent(_what: str, _count: int) -> None:
+    pass
 
 
 def _objects(store: DirectoryStore, faults: list[Fault], bad: set[Digest], tell: Progress) -> tuple[int, int]:

@@ -46,8 +46,11 @@ def open_file(path: Path) -> Found:
 def _below(directory: int, prefix: str, root: Path, depth: int) -> Generator[Found, None, None]:
     if depth > _DEEPEST:
         raise StepError(f"{root / prefix} is nested deeper than {_DEEPEST} directories", "write a flatter directory")
-    with os.scandir(directory) as entries:
-        names = sorted((entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries)
+    try:
+        with os.scandir(directory) as entries:
+            names = sorted((entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries)
+    except FileNotFoundError as error:
+        raise _changed(root / prefix) from error
     if not names and prefix:
         yield Found(prefix.rstrip("/"), None)
     for name, mode in names:
@@ -90,10 +93,15 @@ def _open(name: str, directory: int | None, shown: Path, flags: int) -> int:
             with contextlib.suppress(OSError):
                 mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
                 raise _refused(shown, mode) from error
-        if error.errno in (errno.ENOENT, errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            raise _changed(shown) from error
+        if error.errno in (errno.ENOENT, errno.EACCES):
             hint = "it must be there and readable when the command ends"
             raise StepError(f"{shown} cannot be stored: {os.strerror(error.errno).lower()}", hint) from error
         raise
+
+
+def _changed(shown: Path) -> StepError:
+    return StepError(f"{shown} changed while it was being stored", "leave no process behind that still writes there")
 
 
 def _refused(shown: Path, mode: int) -> StepError:
