@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -160,7 +161,7 @@ def test_missing_slice_values_are_a_slice_of_their_own(tmp_path: Path) -> None:
 
 
 def test_without_a_holdout_training_sees_everything(tmp_path: Path) -> None:
-    _split(tmp_path, {"a/picture.png": b"\x89PNG", "r.csv": CSV}, _data().model_copy(update={"holdout": None}))
+    _split(tmp_path, {"a/picture.png": b"\x89PNG", "r.csv": CSV}, msgspec.structs.replace(_data(), holdout=None))
     assert (tmp_path / "out/train/a/picture.png").read_bytes() == b"\x89PNG"
     assert (tmp_path / "out/train/r.csv").read_text() == CSV
     assert not (tmp_path / "out/evaluate").exists()

@@ -55,7 +55,7 @@ MACHINE = Known("x86_64", "3.11.7", snapshots={"resumes": SNAPSHOT})
 
 def tree(**changed: str) -> Tree:
     """A commit's tree; `changed` names contents by path with `/` and `.` written as `__` and `_dot_`."""
-    contents = {path: "0" * 40 for path in FILES}
+    contents = dict.fromkeys(FILES, "0" * 40)
     contents |= {path.replace("__", "/").replace("_dot_", "."): oid for path, oid in changed.items()}
     return Tree({path: File("100644", oid) for path, oid in contents.items()})
 

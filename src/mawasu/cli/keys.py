@@ -40,7 +40,8 @@ def create(
         return
     say(token)
     say(
-        f"key {public.id} for {consumer} opens {', '.join(public.grants)}; send it as the header x-api-key. It is not shown again."
+        f"key {public.id} for {consumer} opens {', '.join(public.grants)}; "
+        "send it as the header x-api-key. It is not shown again."
     )
 
 

@@ -1,4 +1,4 @@
-"""The composition of all verbs, and the one error boundary. Everything heavy is imported inside the verb that needs it."""
+"""The composition of all verbs, and the one error boundary. What is heavy is imported by the verb that needs it."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mawasu.data.disk import room_for
-from mawasu.data.lock import Locked
 from mawasu.errors import StepError
+from mawasu.spec.data_lock import Locked
 
 if TYPE_CHECKING:
     from mawasu.ports import Store

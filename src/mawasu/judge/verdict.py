@@ -12,7 +12,7 @@ from mawasu.words import Value
 class Decision(enum.StrEnum):
     """The gate lets through `PASS` only. What each one means is in docs/judging.md."""
 
-    PASS = "pass"  # noqa: S105 - no password
+    PASS = "pass"
     WORSE = "worse"  # shown to be worse than the gate allows
     INCONCLUSIVE = "inconclusive"  # neither could be shown: too few rows, or no numbers to judge by
     UNTESTED = "untested"  # a slice only: too few rows to say anything

@@ -92,7 +92,7 @@ class Link(asyncio.Protocol):
             else:
                 self._settle(number, body, count)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         self.losses += self.ready  # not those that ended before they were of use
         self.ready = False
         self._transport = None

@@ -72,6 +72,12 @@ def create_project(home: Home, name: str) -> Path:
     return repo
 
 
+def project_name(folder: str) -> str:
+    """The name a project gets from a folder's or a repository's: what is allowed of it."""
+    name = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")[:63].strip("-")
+    return name or "project"
+
+
 def install_hooks(home: Home, repo: Path) -> None:
     """Write the hooks for this interpreter, this installation and this home. Also done at every start of the daemon."""
     package = Path(mawasu.__file__).parent.parent.absolute()

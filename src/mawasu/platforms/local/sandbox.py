@@ -91,11 +91,11 @@ class Direct(Sandbox):
         argv: Sequence[str],
         *,
         cwd: Path,
-        read_only: Sequence[Path | Bind],  # noqa: ARG002 - everything is in sight
-        writable: Sequence[Path | Bind],  # noqa: ARG002
+        read_only: Sequence[Path | Bind],
+        writable: Sequence[Path | Bind],
         environ: Mapping[str, str],
-        network: bool,  # noqa: ARG002
-        memory: int | None,  # noqa: ARG002
+        network: bool,
+        memory: int | None,
     ) -> list[str]:
         _judge(environ, loader=False)
         return ["/bin/sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", str(cwd), *argv]
@@ -103,7 +103,7 @@ class Direct(Sandbox):
     def own(self, path: Path) -> None:
         """It is ours already."""
 
-    def shown(self, source: Path, target: Path) -> Path:  # noqa: ARG002
+    def shown(self, source: Path, target: Path) -> Path:
         return source
 
 
@@ -150,7 +150,7 @@ class Bubblewrap(Sandbox):
             for name in (*directories, *files):
                 os.chown(os.path.join(top, name), USER, USER, follow_symlinks=False)  # noqa: PTH118 - thousands of them
 
-    def shown(self, source: Path, target: Path) -> Path:  # noqa: ARG002
+    def shown(self, source: Path, target: Path) -> Path:
         return target
 
     def _namespaces(self, network: bool) -> list[str]:
