@@ -31,6 +31,7 @@ from tests.gateway.machinery import (
 )
 
 AT = "/flight-delay/production"
+LONG = "a-very-long-name-of-a-thing." * 8 + "{id}"
 NOT_A_JWT = "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"
 
 
@@ -75,13 +76,16 @@ def world(stand: Stand) -> World:
         "admin": {"get": {"security": [{"jwt": []}]}, "delete": {"security": [{"jwt": []}]}},
         "pub__x": [],
         "elsewhere": [{"iap": []}],
+        "q": [{"query": []}],
         "things__{id}": [],
+        "long__" + LONG: [],
         "things__special": {"post": {"security": []}},
     }
     text = document({"keys": [issuer.jwk]}, **described)
     body = json.loads(text)
     jwt = body["components"]["securitySchemes"]["jwt"]
     body["components"]["securitySchemes"]["iap"] = jwt | {"x-google-jwt-locations": [{"header": "x-token"}]}
+    body["components"]["securitySchemes"]["query"] = {"type": "apiKey", "in": "query", "name": "api"}
     other = stand.backend("other")
     stand.gateway.switch(
         [
@@ -161,6 +165,14 @@ def doubled_claims(world: World) -> str:
     return world.issuer.sign({"alg": "ES256", "kid": world.issuer.kid}, text)
 
 
+def unnamed(key: str, kid: str | None = None, twice: bool = False) -> str:
+    """A key with another header: no key id, this one, or a second, empty one."""
+    header = '{"alg":"ES256"}' if kid is None else f'{{"alg":"ES256","kid":"{kid}"}}'
+    if twice:
+        header = '{"alg":"ES256","kid":"mk","kid":""} '
+    return ".".join([encoded(header.encode()), *key.split(".")[1:]])
+
+
 def wrapped(world: World) -> str:
     head = encoded(json.dumps({"alg": "dir", "enc": "A256GCM"}).encode())
     return f"{head}..{encoded(b'0' * 12)}.{encoded(world.issuer.token().encode())}.{encoded(b'0' * 16)}"
@@ -206,6 +218,7 @@ ORDINARY = [
     Case("an unknown key", get("/k", x_api_key="AIzaSyNotAKeyOfOurs"), 400, listener.BAD_KEY),
     Case("an expired key", get("/k", x_api_key=lambda world: world.keys["expired"]), 400, listener.OLD_KEY),
     Case("a path that is not in the document", get("/nothing"), 404, routes.NOT_FOUND),
+    Case("a long path template", get("/long/" + LONG.format(id="7")), 200),
     Case("a path template matches no slash", get("/things/a/b"), 404, routes.NOT_FOUND),
     Case("no site", raw_line("GET / HTTP/1.1"), 404, routes.NOT_FOUND),
     Case("a site of another name", raw_line("GET /flight-delay/productions/open HTTP/1.1"), 404, routes.NOT_FOUND),
@@ -289,6 +302,19 @@ KEYS = [
     Case("47 key of another API", get("/k", x_api_key=lambda world: world.keys["other"]), 403, listener.OTHER_KEY),
     Case("a token of the document's issuer as a key", get("/k", x_api_key=lambda world: world.issuer.token()), 400),
     Case("a key as a token", get("/t", authorization=bearer(lambda world: world.keys["good"])), 401, KEYS_ISSUER),
+    Case("a key that names no key id", get("/k", x_api_key=lambda world: unnamed(world.keys["good"])), 400),
+    Case("a key that names an empty key id", get("/k", x_api_key=lambda w: unnamed(w.keys["good"], "")), 400),
+    Case("a key that names two key ids", get("/k", x_api_key=lambda w: unnamed(w.keys["good"], twice=True)), 400),
+    Case("a key in the query", get(lambda world: f"/q?a=b&api={world.keys['good']}&c"), 200),
+    Case("a key in the query, its name escaped", get(lambda world: f"/q?%61p%69={world.keys['good']}"), 200),
+    Case("a nameless key in the query", get(lambda w: f"/q?api={unnamed(w.keys['good'])}"), 400, listener.BAD_KEY),
+    Case("a nameless key, escaped", get(lambda w: f"/q?%61pi={unnamed(w.keys['good'])}"), 400, listener.BAD_KEY),
+    Case(
+        "a nameless key after a good one",
+        get(lambda w: f"/q?api={w.keys['good']}&%61pi={unnamed(w.keys['good'])}"),
+        401,
+        listener.TWO_CREDENTIALS,
+    ),
     Case("a key in a place that is not declared", get(lambda w: f"/k?key={w.keys['good']}"), 401, listener.NO_KEY),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mawasu.errors import CorruptError, UsageError
+from mawasu.gateway.credentials import KEY_SHAPE
 from mawasu.home import Home
 from mawasu.platforms.local.keys import KeyRing
 
@@ -38,6 +40,11 @@ def test_what_is_kept_is_private_and_holds_no_secret(ring: KeyRing, tmp_path: Pa
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert json.loads(kept.read_bytes())["jwk"].keys() == {"kty", "crv", "alg", "use", "x", "y"}
     assert token.rpartition(".")[2] not in kept.read_text()
+
+
+def test_a_token_has_the_one_shape_that_the_gateway_lets_through(ring: KeyRing) -> None:
+    for expires in (None, time.time() + 60):
+        assert re.fullmatch(KEY_SHAPE, ring.create("bob", ["*"], expires)[1])
 
 
 def test_every_key_has_a_pair_of_its_own(ring: KeyRing) -> None:

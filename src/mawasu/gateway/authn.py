@@ -27,6 +27,10 @@ CONSUMER = "x-mawasu-consumer"
 SKEW = 1
 """Seconds. 0 would mean Envoy's default of 60."""
 
+CACHE = {"jwt_cache_size": 1000}
+"""Tokens whose signature is remembered. Only where the key set is inline: another set is another filter with an empty
+memory, whereas a token would be remembered longer than a key that its issuer rotated out."""
+
 NOBODY = {
     "kty": "EC",
     "crv": "P-256",
@@ -74,7 +78,7 @@ def provider(served: Served, scheme: Scheme, jwks: str) -> tuple[str, Dict]:
             "claim_to_headers": [{"claim_name": "sub", "header_name": CONSUMER}],
         }
         name = f"key:{served.feature}/{served.environment}:{digest(body)}"
-        return name, body | {"local_jwks": {"inline_string": jwks}}
+        return name, body | {"local_jwks": {"inline_string": jwks}, "jwt_cache_config": CACHE}
     body = common | {
         "issuer": scheme.issuer,
         "audiences": list(scheme.audiences),
@@ -91,7 +95,7 @@ def _header(place: Place) -> Dict:
 
 def _jwks_source(scheme: TokenScheme) -> Dict:
     if scheme.jwks:
-        return {"local_jwks": {"inline_string": scheme.jwks}}
+        return {"local_jwks": {"inline_string": scheme.jwks}, "jwt_cache_config": CACHE}
     return {
         "remote_jwks": {
             "http_uri": {"uri": scheme.jwks_uri, "cluster": jwks_cluster_name(scheme.jwks_uri), "timeout": "5s"},

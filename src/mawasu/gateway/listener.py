@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import routes
+from mawasu.gateway import credentials, routes
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 
 Dict = dict[str, Any]
 
 LARGEST_BODY = 10 * 2**20  # bytes; the request is held until it is whole, so this is memory
 CONNECTIONS = 10_000
+LIMITS = {"re2.max_program_size.error_level": 10_000}
+"""Envoy's own limit, 100, is a path template of some 80 characters. RE2 matches in linear time whatever the size."""
+
 FORGED = (USER_INFO, CONSUMER, "x-envoy-original-path", "x-forwarded-authorization")
 """Headers in which the back end trusts the gateway: whatever a caller says in them is dropped first."""
 
@@ -26,6 +29,7 @@ OLD_KEY = "INVALID_ARGUMENT: API key expired. Please renew the API key."
 OTHER_KEY = "PERMISSION_DENIED: The API key is not allowed to call this API."
 TWO_CREDENTIALS = "More than one Jwt or API key in one request"
 BAD_PATH = "The path of the request is not allowed"
+CRITICAL_POLICY = "critical header"
 CRITICAL = "Jwt has a critical header that is not understood"
 
 CLUSTERS, ROUTES, AUTHN = "clusters.json", "routes.json", "authn.json"
@@ -39,6 +43,7 @@ def bootstrap(host: str, port: int, directory: str, access_log: str) -> Dict:
         "dynamic_resources": {"cds_config": _source(directory, CLUSTERS)},
         "static_resources": {"listeners": [_listener(host, port, directory, access_log)]},
         "overload_manager": {"resource_monitors": [_connections()]},
+        "layered_runtime": {"layers": [{"name": "limits", "static_layer": LIMITS}]},
     }
 
 
@@ -109,7 +114,7 @@ def _filters(directory: str) -> list[Dict]:
     discovery = {"config_source": _source(directory, AUTHN), "type_urls": [kind]}
     body = {"max_request_bytes": LARGEST_BODY}
     return [
-        _typed(routes.ONE_CREDENTIAL, "extensions.filters.http.rbac.v3.RBAC", {}),
+        _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
         {"name": FILTER, "config_discovery": discovery},
         _typed("mawasu.critical", "extensions.filters.http.rbac.v3.RBAC", {"rules": _critical()}),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
@@ -124,7 +129,7 @@ def _critical() -> Dict:
         "permissions": [{"any": True}],
         "principals": [{"sourced_metadata": {"metadata_matcher": present, "metadata_source": "DYNAMIC"}}],
     }
-    return {"action": "DENY", "policies": {"critical header": policy}}
+    return {"action": "DENY", "policies": {CRITICAL_POLICY: policy}}
 
 
 def _replies() -> Dict:
@@ -143,10 +148,9 @@ def _replies() -> Dict:
             _reword(f"{failure} == 'Audiences in Jwt are not allowed'", 403, OTHER_KEY),
             _reword(f"{failure} == 'Jwt is expired'", 400, OLD_KEY),
             _reword(f"{failure} != 'Jwt is missing'", 400, BAD_KEY),
-            _reword(
-                _details("rbac_access_denied_matched_policy[two_credentials]"), 401, TWO_CREDENTIALS, "invalid_request"
-            ),
-            _reword(_details("rbac_access_denied_matched_policy[critical_header]"), 401, CRITICAL, "invalid_token"),
+            _reword(_refused(credentials.TWO), 401, TWO_CREDENTIALS, "invalid_request"),
+            _reword(_refused(credentials.MALFORMED), 400, BAD_KEY),
+            _reword(_refused(CRITICAL_POLICY), 401, CRITICAL, "invalid_token"),
             _reword(_details("path_normalization_failed"), 400, BAD_PATH),
         ],
         "body_format": {"json_format": {"code": "%RESPONSE_CODE%", "message": "%LOCAL_REPLY_BODY%"}},
@@ -163,6 +167,11 @@ def _reword(condition: str, status: int, message: str, error: str = "") -> Dict:
     challenge = {"header": {"key": "www-authenticate", "value": f'Bearer realm="%REQ(:AUTHORITY)%", error="{error}"'}}
     reply = {"filter": when, "status_code": status, "body": {"inline_string": message}}
     return reply | {"headers_to_add": [challenge]} if error else reply
+
+
+def _refused(policy: str) -> str:
+    """CEL: an RBAC policy of this name refused the request."""
+    return _details(f"rbac_access_denied_matched_policy[{policy.replace(' ', '_')}]")
 
 
 def _details(start: str) -> str:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from mawasu.gateway import templates
+from mawasu.gateway import credentials, templates
 from mawasu.gateway.authn import FILTER, TYPE
-from mawasu.gateway.forms import KeyScheme, Operation, Place, Served
+from mawasu.gateway.forms import KeyScheme, Operation, Served
 
 Dict = dict[str, Any]
 
 NAME = "routes"
-ONE_CREDENTIAL = "mawasu.one_credential"
 METADATA = "mawasu"
 NOT_FOUND = "The current request is not defined by this API."
 NOT_ALLOWED = 'The current request is matched to the defined url template "{}" but its http method is not allowed'
@@ -67,9 +66,9 @@ def _call(served: Served, operation: Operation, match: Dict, cluster: str, requi
     authn |= {"requirement_name": requirement} if requirement else {"disabled": True}
     per_filter: Dict = {FILTER: authn}
     schemes = sorted({name for names in operation.security for name in names})
-    crowded = _more_than_one([served.api.schemes[name].places for name in schemes])
-    if crowded:
-        per_filter[ONE_CREDENTIAL] = crowded
+    refused = credentials.rules([served.api.schemes[name] for name in schemes])
+    if refused:
+        per_filter[credentials.FILTER] = refused
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
@@ -124,38 +123,3 @@ def _refuse_method(match: Dict, path: str, methods: list[str]) -> Dict:
 
 def _answer(match: Dict, status: int, message: str) -> Dict:
     return {"match": match, "direct_response": {"status": status, "body": {"inline_string": message}}}
-
-
-def _more_than_one(schemes: list[tuple[Place, ...]]) -> Dict | None:
-    """Refuse a request with two credentials of one scheme: which one its caller meant is not the gateway's to choose.
-
-    A token and a key are two schemes, and may come together.
-    """
-    distinct = list(dict.fromkeys(place for places in schemes for place in places))
-    pairs = dict.fromkeys(pair for places in schemes for pair in itertools.combinations(places, 2))
-    both: list[Dict] = [{"and_rules": {"rules": [_present(one), _present(other)]}} for one, other in pairs]
-    twice = [_twice(place) for place in distinct if place.kind != "cookie"]
-    if not both and not twice:
-        return None
-    policy = {"permissions": [*both, *twice], "principals": [{"any": True}]}
-    rules = {"action": "DENY", "policies": {"two credentials": policy}}
-    return {"@type": f"{TYPE}extensions.filters.http.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}
-
-
-def _present(place: Place) -> Dict:
-    if place.kind == "query":
-        return _header_matches(":path", f".*[?&]{re.escape(place.name)}=.*")
-    if place.kind == "cookie":
-        return _header_matches("cookie", f"(.*;)? *{re.escape(place.name)}=.*")
-    return _header_matches(place.name, f"{re.escape(place.prefix)}.*")
-
-
-def _twice(place: Place) -> Dict:
-    if place.kind == "query":
-        name = re.escape(place.name)
-        return _header_matches(":path", f".*[?&]{name}=.*&{name}=.*")
-    return _header_matches(place.name, ".*,.*")  # repeated fields are joined by a comma (RFC 9110, 5.3)
-
-
-def _header_matches(name: str, regex: str) -> Dict:
-    return {"header": {"name": name, "string_match": {"safe_regex": {"regex": regex}}}}

@@ -17,11 +17,12 @@ from typing import Any
 import msgspec
 
 from mawasu.errors import CorruptError, UsageError
+from mawasu.gateway.credentials import KID
+from mawasu.gateway.schemes import OURS
 from mawasu.home import Home
 from mawasu.platforms.local.durable import replace, sync_directory
 from mawasu.words import PublicKey
 
-ISSUER = "mawasu"
 _GRANT = re.compile(r"\*|(\*|[a-z0-9][a-z0-9._-]*)/(\*|[a-z0-9][a-z0-9._-]*)")
 _CONSUMER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 @._+:-]{0,63}")
 
@@ -95,8 +96,9 @@ def _sign(consumer: str, grants: Sequence[str], expires: float | None) -> tuple[
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-    name = secrets.token_hex(6)
-    claims: dict[str, Any] = {"iss": ISSUER, "sub": consumer, "aud": list(dict.fromkeys(grants))}
+    name = f"mk{secrets.token_hex(5)}"
+    assert KID.fullmatch(name)
+    claims: dict[str, Any] = {"iss": OURS, "sub": consumer, "aud": list(dict.fromkeys(grants))}
     if expires is not None:
         claims["exp"] = int(expires)
     signed = b".".join(_base64(_json(part)) for part in ({"alg": "ES256", "kid": name}, claims))
