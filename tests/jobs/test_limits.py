@@ -94,7 +94,8 @@ import os, sys
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        os.execv(sys.executable, [sys.executable, "-c", "import time; print('away', flush=True); time.sleep(60)", {word!r}])
+        code = "import time; print('away', flush=True); time.sleep(60)"
+        os.execv(sys.executable, [sys.executable, "-c", code, {word!r}])
     os._exit(0)
 os.wait()
 """

@@ -205,7 +205,7 @@ def test_without_bubblewrap_one_line_says_how_to_get_it() -> None:
 
 
 def test_a_bubblewrap_that_does_not_work_is_told_in_one_line() -> None:
-    with pytest.raises(PlatformError, match="bubblewrap does not work here: status 1 .*--trust-pushers"):
+    with pytest.raises(PlatformError, match=r"bubblewrap does not work here: status 1 .*--trust-pushers"):
         tried("/bin/false")
 
 

@@ -63,7 +63,7 @@ def proportional(pid: int) -> int | None:
 
 
 def started_with(pid: int, variable: bytes) -> bool | None:
-    """Whether a process was started with `NAME=value` in its environment; None while it has none (it is just starting)."""
+    """Whether a process was started with `NAME=value`; None while it has no environment (it is just starting)."""
     try:
         environ = (_PROC / str(pid) / "environ").read_bytes()
     except OSError:
