@@ -33,11 +33,12 @@ class Process(NamedTuple):
 def process(pid: int) -> Process | None:
     """What /proc/<pid>/stat says (proc_pid_stat(5)); None when there is no such process or it is a zombie."""
     try:
-        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - hundreds of them, many times a second
+            text = file.read(4096)
     except OSError:
         return None
-    fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and parentheses
-    if fields[0] in "ZX":
+    fields = text[text.rindex(b")") + 2 :].split()  # the name before it may hold spaces and parentheses
+    if fields[0] in (b"Z", b"X"):
         return None
     parent, group, session = (int(field) for field in fields[1:4])
     used = (int(fields[11]) + int(fields[12])) / _TICKS
@@ -46,8 +47,9 @@ def process(pid: int) -> Process | None:
 
 def processes() -> Iterator[Process]:
     """Every living process of the machine that this one may see."""
-    for entry in _PROC.glob("[0-9]*"):
-        if (found := process(int(entry.name))) is not None:
+    names = os.listdir("/proc") if _PROC.is_dir() else []  # noqa: PTH208 - as above
+    for name in names:
+        if name.isdecimal() and (found := process(int(name))) is not None:
             yield found
 
 
@@ -60,11 +62,13 @@ def proportional(pid: int) -> int | None:
     return None
 
 
-def started_with(pid: int, variable: bytes) -> bool:
-    """Whether a process was started with `NAME=value` in its environment."""
-    with contextlib.suppress(OSError):
-        return variable in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
-    return False
+def started_with(pid: int, variable: bytes) -> bool | None:
+    """Whether a process was started with `NAME=value`; None while it has no environment (it is just starting)."""
+    try:
+        environ = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    return variable in environ.split(b"\0") if environ else None
 
 
 def exit_of(pid: int) -> int | None:

@@ -22,31 +22,33 @@ class Printed:
         self._secret, self._reach = _pattern(secrets)
         self._room = cap
         self._cap = cap
-        self._rest = b""
+        self._rest = bytearray()
         self.last = ""
 
     def take(self, piece: memoryview) -> None:
         """One piece, cut anywhere. Past the cap it costs next to nothing: the command must not wait for its log."""
         if self._room < 0:
             return
-        data = self._rest + bytes(piece[: self._room])
+        new = bytes(piece[: self._room])
         self._room -= len(piece)
-        end = data.rfind(b"\n") + 1
-        if len(data) - end > _LONGEST:
-            data = self._hide(data)  # and keep so much that a secret across the cut is found later
-            end = len(data) - self._reach
-        self._write(data[:end])
-        self._rest = data[end:]
+        self._rest += new
+        end = len(self._rest) - len(new) + new.rfind(b"\n") + 1 if b"\n" in new else 0
+        if len(self._rest) - end > _LONGEST:
+            self._rest = bytearray(self._hide(self._rest))
+            end = len(self._rest) - self._reach  # what is kept may be the begin of a secret
+        if end:
+            self._write(self._rest[:end])
+            del self._rest[:end]
         if self._room < 0:
-            self._rest = b""  # half a line; it might be half a secret
+            self._rest.clear()  # half a line; it might be half a secret
             self._log.write(f"[log capped at {self._cap / 1e6:g} MB]")
 
     def finish(self) -> None:
         """The end of output: write what came without a newline."""
-        rest, self._rest = self._rest, b""
-        self._write(rest)
+        self._write(self._rest)
+        self._rest.clear()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytearray) -> None:
         if not data:
             return
         for raw in self._hide(data).decode(errors="replace").removesuffix("\n").split("\n"):
@@ -54,13 +56,13 @@ class Printed:
             self.last = line.strip() or self.last
             self._log.write(line)
 
-    def _hide(self, data: bytes) -> bytes:
-        return data if self._secret is None else self._secret.sub(b"***", data)
+    def _hide(self, data: bytearray) -> bytes:
+        return bytes(data) if self._secret is None else self._secret.sub(b"***", data)
 
 
 def _pattern(secrets: Iterable[str]) -> tuple[re.Pattern[bytes] | None, int]:
     """What finds any of the values, and how long the longest is. Values of several lines are found by their lines."""
-    values = {line.strip().encode() for secret in secrets for line in (*secret.splitlines(), secret)}
+    values = {line.strip().encode() for secret in secrets for line in secret.split("\n")}
     found = sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
     if not found:
         return None, 0

@@ -77,7 +77,7 @@ class Sandbox(abc.ABC):
         """The sandbox of this machine, tried once per process. Raises PlatformError if there is none and pushers are
         not trusted.
         """
-        return Direct() if trust_pushers else _tried()
+        return Direct() if trust_pushers else _found()
 
 
 class Direct(Sandbox):
@@ -243,19 +243,23 @@ def _judge(environ: Mapping[str, str], *, loader: bool) -> None:
 
 
 @functools.cache
-def _tried() -> Sandbox:
-    """Start a command in the sandbox, once: being installed says little (kernels and containers forbid namespaces)."""
+def _found() -> Sandbox:
+    return tried(shutil.which("bwrap", path="/usr/bin:/bin:/usr/local/bin"))
+
+
+def tried(bwrap: str | None) -> Sandbox:
+    """The sandbox that this bwrap gives, once a command has run in it: being installed says little, kernels and
+    containers forbid namespaces. Raises PlatformError with what it said.
+    """
     otherwise = "or start with `mawasu up --trust-pushers`: whoever can push then runs code as you"
-    bwrap = shutil.which("bwrap", path="/usr/bin:/bin:/usr/local/bin")
     if bwrap is None:
         raise PlatformError("bubblewrap is not installed", f"`apt-get install bubblewrap`, {otherwise}")
     sandbox = Bubblewrap(bwrap, root=os.getuid() == 0)
     test = ["/bin/sh", "-c", "read -r line </etc/passwd"]
     argv = sandbox.wrap(test, cwd=Path("/"), read_only=(), writable=(), environ={}, network=False, memory=None)
-    tried = subprocess.run(argv, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if tried.returncode != 0:
-        said = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
-        raise PlatformError(
-            f"bubblewrap does not work here: {said}", f"allow user namespaces or run as root, {otherwise}"
-        )
+    done = subprocess.run(argv, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        hint = f"allow user namespaces or run as root, {otherwise}"
+        raise PlatformError(f"bubblewrap does not work here: {said}", hint)
     return sandbox

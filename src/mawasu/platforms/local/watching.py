@@ -59,7 +59,7 @@ class Watched(Group):
     def kill(self) -> None:
         deadline = time.monotonic() + 10
         self._strangers.clear()
-        while members := self._look():
+        while members := self._look() or self._look():  # twice: a fork may hide from one reading of the table
             for member in members:  # stop all before ending one, lest the rest fork on
                 _signal(member.pid, signal.SIGSTOP)
             for member in members:
@@ -92,12 +92,12 @@ class Watched(Group):
 
     def _carries_mark(self, one: linux.Process) -> bool:
         name = (one.pid, one.started)
-        if name in self._strangers:
+        if name in self._strangers or one.resident == 0:  # threads of the kernel hold no memory
             return False
-        if linux.started_with(one.pid, self._mark):
-            return True
-        self._strangers.add(name)
-        return False
+        carries = linux.started_with(one.pid, self._mark)
+        if carries is False:
+            self._strangers.add(name)
+        return bool(carries)
 
 
 def _same(now: linux.Process | None, before: linux.Process) -> bool:
