@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mawasu.data.disk import room_for
-from mawasu.data.lock import Locked
+from mawasu.data.lockfile import Locked
 from mawasu.errors import StepError
 
 if TYPE_CHECKING:
