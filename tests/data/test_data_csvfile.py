@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mawasu.data import csvfile
@@ -26,6 +26,7 @@ def _parsed(data: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode(), newline="")))
 
 
+@settings(deadline=None)
 @given(TABLES, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_records_and_fields_are_those_the_writer_wrote(rows: list[list[str]], end: str, quoting: int) -> None:
     data = _written(rows, end, quoting)
@@ -35,6 +36,7 @@ def test_records_and_fields_are_those_the_writer_wrote(rows: list[list[str]], en
     assert [record for some in csvfile.batches(io.BytesIO(data)) for record in some] == found
 
 
+@settings(deadline=None)
 @given(TABLES, st.integers(0, 2), st.sampled_from(["\n", "\r\n"]))
 def test_a_column_is_cut_out_and_the_others_stay_as_they_are(rows: list[list[str]], index: int, end: str) -> None:
     data = _written(rows, end, csv.QUOTE_MINIMAL)

@@ -70,11 +70,11 @@ def test_classes_given_as_truth_values_are_zero_and_one() -> None:
     [
         (b"row,score\n10,1\n", "2 of 3 holdout rows have no score (20, 30)"),
         (b"row,score\n", "3 of 3 holdout rows have no score (10, 20, 30)"),
-        (b"row,score\n10,1\n20,1\n30,1\n40,1\n", "1 predictions are for rows that are not in the holdout (40)"),
-        (b"row,score\n10,1\n20,1\n30,1\n20,1\n", "1 rows are predicted more than once (20)"),
+        (b"row,score\n10,1\n20,1\n30,1\n40,1\n", "1 of 4 predictions are for rows outside the holdout (40)"),
+        (b"row,score\n10,1\n20,1\n30,1\n20,1\n", "1 of 3 rows are predicted more than once (20)"),
         (
             b"row,score\n10,1\n10,1\n40,1\n",
-            "20, 30); 1 predictions are for rows that are not in the holdout (40); 1 rows",
+            "20, 30); 1 of 3 predictions are for rows outside the holdout (40); 1 of 2 rows",
         ),
         (b"row,score\n10,1\n20,nan\n30,inf\n", "2 of 3 scores are missing, NaN, infinite or no numbers (rows 20, 30)"),
         (b"row,score\n10,\n20,NA\n30,high\n", "3 of 3 scores are missing"),
@@ -102,7 +102,7 @@ def test_csv_that_does_not_fit_is_refused(csv: bytes, message: str) -> None:
     ("columns", "message"),
     [
         ({"row": [10, 20, 30], "score": [1.0, math.nan, None]}, "2 of 3 scores are missing, NaN"),
-        ({"row": [10, 20, None], "score": [1.0, 2.0, 3.0]}, "1 predictions have no row"),
+        ({"row": [10, 20, None], "score": [1.0, 2.0, 3.0]}, "1 of 3 predictions have no row"),
         ({"row": [10.5, 20, 30], "score": [1.0, 2.0, 3.0]}, "rows are not like the data's"),
         ({"row": [10, 20, 30], "score": [[1.0], [2.0], [3.0]]}, "not numbers"),
         ({"row": [[10], [20], [30]], "score": [1.0, 2.0, 3.0]}, "rows are not like the data's"),

@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from mawasu.data import SplitReport, split
+from mawasu.data.split import SplitReport, split
 from mawasu.errors import StepError
 from mawasu.spec.feature import DataSet, DataSource, Holdout
 
@@ -198,7 +198,7 @@ def test_rows_with_the_same_key_are_on_the_same_side(tmp_path: Path) -> None:
 
 def test_rows_without_the_key_are_refused(tmp_path: Path) -> None:
     error = _refused(tmp_path, "id,p,called\n1,5,1\n2,,1\n3,,1\n", _data(Holdout(fraction=0.5, key="p")))
-    assert "2 rows have no 'p'" in error.message
+    assert "column 'p', by which the holdout is chosen, is empty in 2 of 3 rows" in error.message
 
 
 # ---------------------------------------------------------------------------------------------------- faults
@@ -244,16 +244,16 @@ def test_a_holdout_value_that_the_column_cannot_hold_is_refused(tmp_path: Path) 
 
 def test_a_row_id_that_comes_twice_is_refused_with_both_places(tmp_path: Path) -> None:
     error = _refused(tmp_path, CSV.replace("a5", "a2"))
-    assert "1 rows have an id that another row has: 'a2' is on r.csv line 3 and r.csv line 7" in error.message
+    assert "1 of 5 rows repeat the id of another: 'a2' is on r.csv line 3 and r.csv line 7" in error.message
 
 
 def test_a_missing_row_id_is_refused_with_its_line(tmp_path: Path) -> None:
-    assert "no id in column 'id': r.csv line 7" in _refused(tmp_path, CSV.replace("a5", "")).message
+    assert "column 'id' holds no id in 1 of 5 rows: r.csv line 7" in _refused(tmp_path, CSV.replace("a5", "")).message
 
 
 def test_a_holdout_row_without_a_label_is_refused_with_its_line(tmp_path: Path) -> None:
     error = _refused(tmp_path, CSV.replace("a5,11,1", "a5,11,NA").replace("a3,11,1", "a3,11,"))
-    assert "2 holdout rows have no label in column 'called': r.csv line 4, r.csv line 7" in error.message
+    assert "column 'called' holds no label in 2 of 3 holdout rows: r.csv line 4, r.csv line 7" in error.message
 
 
 def test_a_training_row_without_a_label_is_the_users_own_business(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_training_row_without_a_label_is_the_users_own_business(tmp_path: Path
 
 def test_a_parquet_label_that_is_nan_is_refused_with_its_row(tmp_path: Path) -> None:
     columns = {"id": [1, 2, 3], "month": [9, 11, 11], "called": [1.0, 0.0, math.nan]}
-    with pytest.raises(StepError, match=r"no label in column 'called': a\.parquet row 3"):
+    with pytest.raises(StepError, match=r"holds no label in 1 of 2 holdout rows: a\.parquet row 3"):
         _split(tmp_path, {"a.parquet": _parquet(columns)}, _data())
 
 

@@ -108,8 +108,8 @@ def test_the_same_scores_pass_by_identity_however_few_and_whatever_the_margin(me
         ([], [], [], "no rows"),
         ([1.0] * 40, [0.1] * 40, [0.2] * 40, "both classes"),
         ([0.0, 3.0] * 20, [0.1, 0.9] * 20, [0.2, 0.9] * 20, "found 3"),
-        ([0.0, 1.0] * 10, [0.1, 0.9] * 10, [0.2, 0.9] * 10, "20 rows are too few"),
-        ([0.0] * 40 + [1.0] * 9, [0.1] * 49, [0.2] * 48 + [0.1], "9 rows of one class"),
+        ([0.0, 1.0] * 10, [0.1, 0.9] * 10, [0.2, 0.9] * 10, "too few rows to compare by: 20"),
+        ([0.0] * 40 + [1.0] * 9, [0.1] * 49, [0.2] * 48 + [0.1], "too few rows of one class for roc_auc: 9"),
     ],
 )
 def test_numbers_that_cannot_be_judged_are_inconclusive(
@@ -309,7 +309,7 @@ def test_slices_too_small_to_test_do_not_block_but_are_listed() -> None:
     assert verdict.passed
     rare = next(part for part in verdict.slices if part.value == "rare")
     assert rare.decision is Decision.UNTESTED
-    assert "20 rows are too few" in rare.reason
+    assert "too few rows to compare by: 20" in rare.reason
 
 
 def test_a_slice_of_one_class_is_untested_for_auc() -> None:

@@ -2,15 +2,12 @@
 
 from mawasu.data.predictions import Scores
 from mawasu.data.sources import lock, make_snapshot
-from mawasu.data.split import SplitReport, split
 from mawasu.data.stored import read_scores, split_snapshot
 
 __all__ = [
     "Scores",
-    "SplitReport",
     "lock",
     "make_snapshot",
     "read_scores",
-    "split",
     "split_snapshot",
 ]

@@ -73,7 +73,8 @@ def _fraction(values: pa.ChunkedArray, column: str, fraction: float) -> NDArray[
 
     missing = values.null_count
     if missing:
-        raise StepError(f"{missing:,} rows have no {column!r}, by which the holdout is chosen", "name another key")
+        said = f"column {column!r}, by which the holdout is chosen, is empty in {missing:,} of {len(values):,} rows"
+        raise StepError(said, "fill it, or name another column as holdout.key")
     coded = pc.dictionary_encode(values.cast(pa.string()).combine_chunks())
     limit = int(fraction * 2**64)
     chosen = [

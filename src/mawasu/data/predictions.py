@@ -118,7 +118,7 @@ def _ids(given: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(given.type):
         given = given.cast(given.type.value_type)
     if given.null_count:
-        raise StepError(f"{given.null_count:,} predictions have no row", _CONTRACT)
+        raise StepError(f"{given.null_count:,} of {len(given):,} predictions have no row", _CONTRACT)
     try:
         return given.cast(kind).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -137,11 +137,11 @@ def _check(given: pa.Array, ids: pa.Array) -> None:
         faults.append(f"{len(missing):,} of {len(ids):,} holdout rows have no score ({_few(missing)})")
     extra = given.filter(pc.invert(pc.is_in(given, value_set=ids)))
     if len(extra):
-        faults.append(f"{len(extra):,} predictions are for rows that are not in the holdout ({_few(extra)})")
+        faults.append(f"{len(extra):,} of {len(given):,} predictions are for rows outside the holdout ({_few(extra)})")
     if pc.count_distinct(given).as_py() != len(given):
         counts = pc.value_counts(given)
         twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-        faults.append(f"{len(twice):,} rows are predicted more than once ({_few(twice)})")
+        faults.append(f"{len(twice):,} of {len(counts):,} rows are predicted more than once ({_few(twice)})")
     if faults:
         raise StepError("the predictions do not fit the holdout: " + "; ".join(faults), _CONTRACT)
 

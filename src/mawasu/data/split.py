@@ -129,17 +129,19 @@ def _check_rows(keys: _Keys, row: str) -> None:
     missing = np.flatnonzero(_missing(ids))
     if missing.size:
         places = keys.places(missing.tolist())
-        raise StepError(f"{missing.size:,} rows have no id in column {row!r}: {places}", "give every row its own id")
+        raise StepError(
+            f"column {row!r} holds no id in {missing.size:,} of {len(ids):,} rows: {places}",
+            "give every row its own id",
+        )
     if pc.count_distinct(ids).as_py() == len(ids):
         return
     codes = pc.dictionary_encode(ids.combine_chunks()).indices.to_numpy()
     _, first = np.unique(codes, return_index=True)
     again = np.setdiff1d(np.arange(len(codes)), first)
     before = int(np.flatnonzero(codes == codes[again[0]])[0])
-    said = f"{again.size:,} rows have an id that another row has: {ids[int(again[0])].as_py()!r}"
-    raise StepError(
-        f"{said} is on {keys.place(before)} and {keys.place(int(again[0]))}", f"column {row!r} must tell rows apart"
-    )
+    said = f"{again.size:,} of {len(ids):,} rows repeat the id of another: {ids[int(again[0])].as_py()!r}"
+    places = f"{keys.place(before)} and {keys.place(int(again[0]))}"
+    raise StepError(f"{said} is on {places}", f"column {row!r} must tell rows apart")
 
 
 def _missing(values: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -165,7 +167,7 @@ def _labels(keys: _Keys, mask: NDArray[np.bool_], named: tuple[str, str], slices
     wrong = np.flatnonzero(~np.isfinite(numbers))
     if wrong.size:
         places = keys.places(held[wrong].tolist())
-        said = f"{wrong.size:,} holdout rows have no label in column {label!r}: {places}"
+        said = f"column {label!r} holds no label in {wrong.size:,} of {held.size:,} holdout rows: {places}"
         raise StepError(said, "label them, or leave those rows out of the data set")
     columns = {"row": taken.column(row), "label": pa.array(numbers)}
     return pa.table(columns | {SLICE + name: _as_text(taken.column(name)) for name in slices})

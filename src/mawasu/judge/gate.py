@@ -111,11 +111,11 @@ def _test(metric: str, rows: _Rows, margin: float, confidence: float) -> _Findin
 def _too_few(metric: str, rows: _Rows) -> str:
     count = int(rows.labels.size)
     if count < MIN_ROWS:
-        return f"{count:,} rows are too few to compare by; {MIN_ROWS} are needed"
+        return f"too few rows to compare by: {count:,} of at least {MIN_ROWS}"
     if metric == "roc_auc":
         least = min(int((rows.labels == 1).sum()), int((rows.labels == 0).sum()))
         if least < MIN_OF_CLASS:
-            return f"{least:,} rows of one class are too few for roc_auc; {MIN_OF_CLASS} are needed"
+            return f"too few rows of one class for roc_auc: {least:,} of at least {MIN_OF_CLASS}"
     return ""
 
 
