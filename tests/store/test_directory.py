@@ -340,3 +340,12 @@ def test_an_object_that_was_put_again_is_not_removed(store: DirectoryStore) -> N
     os.utime(blob(store, digest), (1000, 1000))
     assert store.remove(digest, before=2000) == 3
     assert not store.has(digest)
+
+
+def test_files_of_others_in_the_store_are_not_taken_for_its_own(store: DirectoryStore) -> None:
+    digest = store.put_bytes(b"model")
+    store.create("a/name", b"")
+    for path in (blob(store, digest).with_name("notes.txt"), store.root / "named" / "a" / ".DS_Store"):
+        path.write_text("")
+    assert [found for found, _ in store.objects()] == [digest]
+    assert store.names("") == ["a/name"]

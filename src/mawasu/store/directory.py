@@ -98,20 +98,19 @@ class DirectoryStore:
         return digest
 
     def _place_open(self, source: int) -> tuple[Digest, int]:
-        """Store what an open file holds, and close it: digest and size of the bytes that were read."""
+        """Store what an open file holds, and close it: digest and size of the bytes that were read.
+
+        A large file is hashed before it is copied, so that one that is stored already costs one read and no space;
+        and while it is copied, since whoever wrote it may still do so.
+        """
         try:
             first = _read(source, CHUNK)
             if len(first) < CHUNK:
                 return self._place_bytes(first), len(first)
-            with self._area.temporary() as (fd, temporary):
-                hasher, size, chunk = hashlib.sha256(), 0, first
-                while chunk:
-                    hasher.update(chunk)
-                    write_all(fd, chunk)
-                    size += len(chunk)
-                    chunk = _read(source, CHUNK)
-                digest = Digest("sha256:" + hasher.hexdigest())
-                if not self._known(digest, size):
+            digest, size = _hash(source, None)
+            if not self._known(digest, size):
+                with self._area.temporary() as (fd, temporary):
+                    digest, size = _hash(source, fd)
                     self._area.publish(fd, temporary, self._path(digest))
             return digest, size
         finally:
@@ -204,8 +203,10 @@ class DirectoryStore:
         parent = prefix.rpartition("/")[0]
         top = self._named / to_path(parent)[:-1] if parent else self._named
         with reported("list", top):
-            files = (Path(at) / name for at, _, names in os.walk(top) for name in names)
-            found = (from_path(path.relative_to(self._named).as_posix()) for path in files)
+            found = []
+            for path in (Path(at) / name for at, _, names in os.walk(top) for name in names):
+                with contextlib.suppress(ValueError):  # somebody else's file
+                    found.append(from_path(path.relative_to(self._named).as_posix()))
             return sorted(name for name in found if name.startswith(prefix))
 
     def _path(self, digest: Digest) -> Path:
@@ -265,8 +266,10 @@ class DirectoryStore:
         for shard in sorted(self._blobs.glob("[0-9a-f][0-9a-f]")):
             with os.scandir(shard) as entries:
                 for entry in entries:
+                    name = f"sha256:{shard.name}{entry.name}"
                     with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                        yield Digest(f"sha256:{shard.name}{entry.name}"), entry.stat(follow_symlinks=False).st_mtime
+                        if is_digest(name):
+                            yield Digest(name), entry.stat(follow_symlinks=False).st_mtime
 
     def check(self, digest: Digest) -> int:
         """Read the whole object and leave it where it is: its size. Raises CorruptError."""
@@ -334,6 +337,18 @@ class DirectoryStore:
         where = f"; it was set aside as {aside}" if aside else f" ({self._path(digest)})"
         hint = "restore it from a backup, or build again what made it; then look at the disk (`dmesg`)"
         return CorruptError(f"object {short(digest)} does not hold the bytes of its digest {digest}{where}", hint)
+
+
+def _hash(source: int, copy: int | None) -> tuple[Digest, int]:
+    """Digest and size of an open file from its beginning on, copied to another one on the way."""
+    hasher, size = hashlib.sha256(), 0
+    os.lseek(source, 0, os.SEEK_SET)
+    while chunk := os.read(source, CHUNK):
+        hasher.update(chunk)
+        size += len(chunk)
+        if copy is not None:
+            write_all(copy, chunk)
+    return Digest("sha256:" + hasher.hexdigest()), size
 
 
 def _read(fd: int, size: int) -> bytes:
