@@ -1,0 +1,20 @@
+"""Score the flights that training never saw. Their labels are not here: mawasu joins them and does the statistics."""
+
+import os
+from pathlib import Path
+
+import joblib
+import pandas as pd
+
+
+def main() -> None:
+    files = Path(os.environ["MAWASU_DATA"], "flights").rglob("*.parquet")
+    flights = pd.concat(map(pd.read_parquet, sorted(files)))
+    model = joblib.load(Path(os.environ["MAWASU_MODEL"], "model.joblib"))
+    scores = model.predict_proba(flights[model.feature_names_in_])[:, 1]
+    pd.DataFrame({"row": flights["id"], "score": scores}).to_csv(os.environ["MAWASU_PREDICTIONS"], index=False)
+    print(f"scored {len(flights):,} flights")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Answer callers: `load` once per process, then `predict` with a list of items in and a list of answers out."""
+
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+
+def load(model_dir: str) -> Pipeline:
+    return joblib.load(Path(model_dir, "model.joblib"))
+
+
+def predict(model: Pipeline, batch: list[dict]) -> list[dict]:
+    rows = pd.DataFrame(batch, columns=model.feature_names_in_, dtype=object).fillna(np.nan)
+    chances = model.predict_proba(rows)[:, 1]
+    return [{"late": float(chance), "advice": advice(chance)} for chance in chances]
+
+
+def advice(chance: float) -> str:
+    return "take an earlier one" if chance > 0.5 else "fly"
