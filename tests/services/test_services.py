@@ -17,6 +17,7 @@ import pytest
 
 from mawasu.errors import BlockedError, CancelledError, PlatformError
 from mawasu.platforms.local.process import ensure_running
+from mawasu.ports import Services
 from mawasu.words import Endpoint, Handler, Health, RevisionStatus
 from tests.services.house import House, Lines, alive, eventually
 from tests.serving.replica import Answer, request
@@ -105,6 +106,14 @@ def test_a_worker_that_never_gets_ready_is_given_up_at_the_timeout(house: House)
         house.services.wait_ready("r1", 0.2, threading.Event())
 
 
+def test_a_command_that_is_never_healthy_is_told_what_is_missing(house: House) -> None:
+    serve = f"exec {sys.executable} -S -m http.server --bind 127.0.0.1 $PORT"
+    house.services.start(house.spec(WHO, handler=Handler(command=serve)), Lines())
+    with pytest.raises(BlockedError) as caught:
+        house.services.wait_ready("r1", 1, threading.Event())
+    assert "`GET /healthz` on $PORT must answer 200" in caught.value.hint
+
+
 def test_waiting_can_be_cancelled(house: House) -> None:
     house.services.start(house.spec("import time\ntime.sleep(100)"), Lines())
     cancel = threading.Event()
@@ -152,7 +161,7 @@ def test_a_killed_supervisor_costs_a_moment_and_all_is_back(house: House) -> Non
 def test_a_new_daemon_finds_what_runs(house: House) -> None:
     endpoint = up(house)
     pid = ask(endpoint).json[1]
-    again = house.new_services()
+    again: Services = house.new_services()
     assert [found.revision for found in again.running()] == ["r1"]
     again.grant("r1")
     assert again.start(house.spec(WHO), Lines()) == endpoint

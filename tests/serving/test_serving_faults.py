@@ -81,18 +81,19 @@ def test_a_server_that_was_killed_finds_its_worker_again(replica: Replica) -> No
 
 
 def test_a_server_told_to_leave_answers_what_it_accepted(replica: Replica) -> None:
-    started = replica.directory / "started"
+    gate = replica.directory / "gate"
     replica.ready(
-        f"import time, pathlib\ndef predict(model, batch):\n"
-        f"    pathlib.Path({str(started)!r}).touch(); time.sleep(0.3); return batch",
+        f"import os, time\ndef predict(model, batch):\n"
+        f"    while not os.path.exists({str(gate)!r}): time.sleep(0.01)\n    return batch",
         max_batch=4,
     )
     assert replica.server is not None
     with ThreadPoolExecutor(16) as pool:
         asked = [pool.submit(replica.ask, {"n": number}) for number in range(16)]
-        eventually(started.exists)
-        eventually(lambda: replica.metric("requests_total") == 16)
+        eventually(lambda: replica.metric("items_total") + replica.metric("queued") == 16)
         replica.server.terminate()
+        eventually(lambda: not replica.listen.exists())
+        gate.touch()
         answers: list[Answer] = [future.result() for future in asked]
     assert [answer.json for answer in answers] == [{"n": number} for number in range(16)]
     assert answers[-1].headers["connection"] == "close"

@@ -43,6 +43,7 @@ class HandlerApp:
         self._headers = [JSON, self._release]
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
+        self.requests += 1
         self.active += 1
         try:
             if scope.path.startswith("/-/"):
@@ -56,7 +57,6 @@ class HandlerApp:
             self.active -= 1
 
     async def _answer(self, scope: Scope, proto: HTTPProtocol) -> tuple[int, list[tuple[str, str]], bytes]:
-        self.requests += 1
         try:
             body = await self._body(scope, proto)  # first, whatever comes: an unread body costs the connection
             if not self.link.ready:

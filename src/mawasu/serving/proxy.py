@@ -40,6 +40,7 @@ class ProxyApp:
     """Healthy when the user's server answers `GET /healthz` with 200."""
 
     def __init__(self, config: Config) -> None:
+        self.requests = 0
         self.active = 0
         self.draining = False
         self._release = (b"mawasu-release", config.release.encode())
@@ -48,6 +49,7 @@ class ProxyApp:
         self._pool = httpcore.AsyncConnectionPool(uds=config.worker, max_connections=POOL, keepalive_expiry=4.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests += 1
         self.active += 1
         try:
             path: str = scope["path"]

@@ -20,7 +20,7 @@ from granian.server.embed import Server
 from mawasu.serving.config import Config
 
 TICK = 0.01
-QUIET = 5  # ticks without a request under way before the listener closes: who connected just before is answered
+QUIET = 5  # ticks without a request before the listener closes: who connected just before is answered
 
 
 async def serve(config: Config) -> None:
@@ -73,8 +73,9 @@ def http_server(config: Config, app: object, interface: Interfaces) -> Server:
 class App(Protocol):
     """What draining needs to see and say."""
 
-    active: int
-    draining: bool
+    requests: int  # that ever came in
+    active: int  # under way now
+    draining: bool  # answers then say that their connection closes
 
 
 async def run(config: Config, server: Server, app: App, stop: asyncio.Event) -> None:
@@ -92,9 +93,11 @@ async def run(config: Config, server: Server, app: App, stop: asyncio.Event) -> 
 
 
 async def drain(config: Config, app: App) -> None:
+    """Until nobody is under way and nobody comes any more."""
     app.draining = True
     Path(config.listen).unlink(missing_ok=True)
     quiet = 0
     while quiet < QUIET:
+        before = app.requests
         await asyncio.sleep(TICK)
-        quiet = 0 if app.active else quiet + 1
+        quiet = 0 if app.active or app.requests > before else quiet + 1

@@ -260,7 +260,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def die_with_me() -> None:
-    """Called in the command's process: end when the worker is killed. The sandbox does too; only Linux can."""
+    """Called in the command's process: it ends when the worker is killed, as in the sandbox anyway. Only Linux can."""
     if sys.platform == "linux":
         import ctypes
 

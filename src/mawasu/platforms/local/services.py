@@ -30,8 +30,8 @@ from mawasu.serving.config import Config
 from mawasu.words import Digest, Endpoint, Health, RevisionStatus, ServiceSpec, Source
 
 LONGEST = 36  # characters of a directory's name: a socket's path holds 107 bytes, and `home.run` takes up to 50
-POLL = 0.01  # seconds between looks at a replica that is starting
-LOOKS = 10  # polls between looks at the supervisor
+POLL = 0.005  # seconds between looks at a replica that is starting; a twentieth of the time that has passed, later
+LOOK = 0.1  # seconds between looks at the supervisor
 HOPELESS = 2  # exits before the first answer: a third attempt would end as the first two did
 GRACE = 5.0  # seconds for a worker to end; its last request has been answered by then
 
@@ -95,18 +95,18 @@ class LocalServices:
         place = self._place(revision)
         spec = self._known(revision)
         pending = set(range(spec.replicas))
-        give_up = time.monotonic() + timeout
-        look = 0
+        began = looked = time.monotonic()
         while True:
             pending = {number for number in pending if not is_ready(place / f"{number}.sock")}
             if not pending:
                 return
-            look += 1
-            if look % LOOKS == 0:
+            now = time.monotonic()
+            if now - looked >= LOOK:
                 self._judge_exits(revision, pending)
-            if time.monotonic() > give_up:
+                looked = now
+            if now - began > timeout:
                 raise self._never_ready(revision, min(pending), f"after {timeout:g} seconds")
-            if cancel.wait(POLL):
+            if cancel.wait(min(POLL + (now - began) / 20, LOOK)):
                 raise CancelledError(f"{revision}: not waited for any longer")
 
     def grant(self, revision: str) -> None:
@@ -236,12 +236,14 @@ class LocalServices:
                     raise self._never_ready(revision, number, f"after {count} attempts", kind)
 
     def _never_ready(self, revision: str, number: int, when: str, kind: str = "worker") -> BlockedError:
-        lines = last_lines(self._log(self._known(revision), number, kind), 20)
-        said = [line for line in lines if " again in " not in line]  # what the supervisor adds
-        cause = said[-1].removeprefix("mawasu: ").strip() if said else "its log is empty"
+        spec = self._known(revision)
+        lines = last_lines(self._log(spec, number, kind), 20)
+        said = [line for line in lines if not (line.startswith("mawasu: ") and " again in " in line)]
+        cause = said[-1].removeprefix("mawasu: ").strip() if said else "it printed nothing"
+        hint = "`GET /healthz` on $PORT must answer 200; " if spec.handler.command else ""
         return BlockedError(
             f"{revision}: replica {number} was not ready {when}: {cause}",
-            "the end of its log:\n" + "\n".join(f"  {line}" for line in said[-10:]) if said else "",
+            f"{hint}the end of its log:\n" + "\n".join(f"  {line}" for line in said[-10:]),
         )
 
     def _known(self, revision: str) -> ServiceSpec:

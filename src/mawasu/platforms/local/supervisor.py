@@ -150,8 +150,6 @@ class Supervisor:
 
     def order_start(self, _reply: Any, name: str, argv: list[str], env: dict[str, str], log: str) -> dict[str, Any]:
         """Answers once the process exists (or its first attempt failed: it is tried again)."""
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for a process")
         command = Command(argv, env, log)
         child = self._children.get(name)
         if child is None or child.gone:
@@ -165,7 +163,7 @@ class Supervisor:
 
     def order_stop(self, reply: Any, name: str, drain: float) -> dict[str, Any] | None:
         """Answers once nothing of it is left."""
-        (self._specs / f"{name}.json").unlink(missing_ok=True)
+        self._path(name).unlink(missing_ok=True)
         child = self._children.get(name)
         if child is None or child.gone:
             return {}
@@ -198,9 +196,14 @@ class Supervisor:
         self._children[name] = child
         child.tick(time.monotonic())
 
+    def _path(self, name: str) -> Path:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name for a process")
+        return self._specs / f"{name}.json"
+
     def _save(self, name: str, command: Command) -> None:
         """Private, because environments may hold what others should not see; whole or not at all."""
-        path = self._specs / f"{name}.json"
+        path = self._path(name)
         scratch = path.with_suffix(".new")
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
