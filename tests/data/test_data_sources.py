@@ -98,7 +98,9 @@ def test_a_path_outside_is_stored_when_it_is_what_data_lock_says(tmp_path: Path,
         (outside, ["flights 2013.csv", "old/b.csv"]),
     ):
         entry = lock(_feature(_path(given)), laptop)["resumes"]
-        assert [file.path for file in store.manifest(make_snapshot(_path(given), None, store, entry.digest)).files] == names
+        assert [
+            file.path for file in store.manifest(make_snapshot(_path(given), None, store, entry.digest)).files
+        ] == names
         assert entry.files == len(names)
 
 

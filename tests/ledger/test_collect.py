@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from ledger_tools import digest, finished_step, queued, run_python, whole_build, with_fault
 
 from mawasu.errors import CorruptError
 from mawasu.home import Home
@@ -20,6 +19,7 @@ from mawasu.ledger.verify import verify
 from mawasu.store.artifacts import find, name_artifact
 from mawasu.store.directory import DirectoryStore
 from mawasu.words import Digest, Outcome, Result
+from tests.ledger.ledger_tools import digest, finished_step, queued, run_python, whole_build, with_fault
 
 SWEEP = """
 import sys
@@ -32,7 +32,7 @@ PUBLISH = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from ledger_tools import whole_build
+from tests.ledger.ledger_tools import whole_build
 from mawasu.home import Home
 from mawasu.ledger.ledger import Ledger
 from mawasu.store.directory import DirectoryStore

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ledger_tools import commit, digest, finished_step, queued, registered, whole_build
-
 from mawasu.ledger.entries import (
     AnyBody,
     Body,
@@ -22,6 +20,7 @@ from mawasu.ledger.entries import (
 )
 from mawasu.ledger.fold import _RULES, State, apply, outcome_of, served_before, unfinished
 from mawasu.words import Outcome, Push, Result
+from tests.ledger.ledger_tools import commit, digest, finished_step, queued, registered, whole_build
 
 
 def fold(*bodies: AnyBody, state: State | None = None) -> State:

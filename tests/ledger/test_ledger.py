@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from ledger_tools import digest, finished_step, queued, run_python, whole_build, with_fault, with_small_disk
 
 from mawasu.errors import BlockedError, CorruptError
 from mawasu.ledger import checkpoints
@@ -17,6 +16,15 @@ from mawasu.ledger.fold import State, apply, unfinished
 from mawasu.ledger.ledger import Ledger, entry_path, features
 from mawasu.ledger.table import Table
 from mawasu.words import Result, digest_of
+from tests.ledger.ledger_tools import (
+    digest,
+    finished_step,
+    queued,
+    run_python,
+    whole_build,
+    with_fault,
+    with_small_disk,
+)
 
 APPEND = """
 import sys

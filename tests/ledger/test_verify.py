@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ledger_tools import whole_build
 
 from mawasu.home import Home
 from mawasu.ledger.ledger import Ledger, entry_path
 from mawasu.ledger.verify import verify
 from mawasu.store.directory import DirectoryStore
 from mawasu.words import Digest
+from tests.ledger.ledger_tools import whole_build
 
 
 class Made:

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from store_tools import run_python, with_fault, with_read_only, with_small_disk
 
 from mawasu.store.directory import DirectoryStore
 from mawasu.words import Digest, digest_of
+from tests.store.store_tools import run_python, with_fault, with_read_only, with_small_disk
 
 PUT = """
 import sys

@@ -168,7 +168,8 @@ class Build:
     def _reused(self, step: Step) -> Outcome | None:
         if step.runs:
             return None
-        return self.ledger.state().done[step.key].outcome
+        done = self.ledger.state().done.get(step.key)
+        return done.outcome if done else None  # collected since the plan was made: then it runs after all
 
     def _step(self, step: Step, walk: Walk, cancel: Cancel) -> Outcome:
         pure = step.kind.pure
