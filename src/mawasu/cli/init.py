@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[Path, typer.Argument(help="Where (default: here).")] = Path(),
-    lock: Annotated[bool, typer.Option(help="Resolve the packages into uv.lock files.")] = True,
+    lock: Annotated[bool, typer.Option(help="Resolve the packages into uv.lock.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     from mawasu.cli.output import emit, say
@@ -33,9 +33,8 @@ def init(
     if lock:
         if not as_json:
             say("resolving packages …")
-        for project in ("training", "api"):
-            _lock(folder / project)
-            written.append(f"{project}/uv.lock")
+        _lock(folder)
+        written.append("uv.lock")
     if as_json:
         emit({"folder": str(folder.absolute()), "written": written})
         return
@@ -52,18 +51,18 @@ def _git(folder: Path) -> None:
         subprocess.run(["git", "-C", folder, "init", "-q", "-b", "main"], check=True)
 
 
-def _lock(project: Path) -> None:
+def _lock(folder: Path) -> None:
     import subprocess
 
     import uv
 
     from mawasu.errors import PlatformError
 
-    if (project / "uv.lock").exists():
+    if (folder / "uv.lock").exists():
         return
     done = subprocess.run(
-        [uv.find_uv_bin(), "lock", "--directory", project], capture_output=True, text=True, check=False
+        [uv.find_uv_bin(), "lock", "--directory", folder], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise PlatformError(f"{project}: the packages cannot be resolved: {reason[0]}", "mend it, then `uv lock` there")
+        raise PlatformError(f"{folder}: the packages cannot be resolved: {reason[0]}", "mend it, then `uv lock` there")

@@ -16,17 +16,28 @@ def up(
     project: Annotated[
         str | None, typer.Option("--project", help="Make an empty project of this name (on a server).")
     ] = None,
-    port: Annotated[int, typer.Option("--port", help="The gateway's port on loopback.")] = 8080,
-    builds: Annotated[int, typer.Option("--builds", min=1, help="How many builds at once.")] = 2,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="The gateway's port on loopback (8080; remembered).")
+    ] = None,
+    builds: Annotated[
+        int | None, typer.Option("--builds", min=1, help="How many builds at once (2; remembered).")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="A directory below which data sets with a `path:` may lie (remembered)."),
+    ] = None,
     trust_pushers: Annotated[bool, typer.Option("--trust-pushers", help="Run pushed code without a sandbox.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     from mawasu.cli.context import home, is_up
     from mawasu.cli.output import emit, say
+    from mawasu.errors import UsageError
 
     running = is_up()
     started = running is None
-    found = running or start(port, builds, trust_pushers)
+    if running is not None and (port, builds, data) != (None, None, None):
+        raise UsageError("mawasu is up already, with what it was told then", "`mawasu down --keep-serving` first")
+    found = running or start(port, builds, data, trust_pushers)
     remote = _project(project)
     if as_json:
         emit({**found, "home": str(home().path), "started": started, "remote": str(remote) if remote else None})
@@ -38,7 +49,7 @@ def up(
         say("in a repository with a mawasu.yaml, `mawasu up` makes it a project; `mawasu init NAME` writes a first one")
 
 
-def start(port: int, builds: int, trust_pushers: bool) -> dict[str, Any]:
+def start(port: int | None, builds: int | None, data: list[Path] | None, trust_pushers: bool) -> dict[str, Any]:
     """Start the daemon detached from this terminal; return what it says when it is ready."""
     import json
     import os
@@ -46,14 +57,17 @@ def start(port: int, builds: int, trust_pushers: bool) -> dict[str, Any]:
     import sys
 
     from mawasu.cli.context import home
+    from mawasu.daemon.settings import Settings, load, save
     from mawasu.errors import MawasuError, PlatformError
 
     at = home()
-    at.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known = load(at)
+    roots = tuple(str(path.absolute()) for path in data) if data else known.data
+    save(at, Settings(port or known.port, builds or known.builds, roots))
     reading, writing = os.pipe()
     log = (at.path / "daemon.log").open("ab")
     trust = "trust" if trust_pushers else "sandbox"
-    argv = [sys.executable, "-m", "mawasu.daemon", str(at.path), str(port), str(builds), trust, str(writing)]
+    argv = [sys.executable, "-m", "mawasu.daemon", str(at.path), trust, str(writing)]
     subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writing], start_new_session=True, cwd=at.path
     )

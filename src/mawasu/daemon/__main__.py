@@ -1,4 +1,4 @@
-"""`python -m mawasu.daemon HOME PORT BUILDS TRUST FD`: the daemon's process; tells FD in one JSON line how it went."""
+"""`python -m mawasu.daemon HOME TRUST FD`: the daemon's process; tells FD in one JSON line how it went."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mawasu.home import Home
 
 
 def main() -> int:
-    home, port, builds, trust, fd = sys.argv[1:]
+    home, trust, fd = sys.argv[1:]
     try:
-        daemon = Daemon(Home(Path(home)), int(port), int(builds), trust == "trust")
+        daemon = Daemon(Home(Path(home)), trust == "trust")
         daemon.start()
     except MawasuError as error:
         _tell(int(fd), {"error": error.message, "hint": error.hint, "exit_status": error.exit_status})

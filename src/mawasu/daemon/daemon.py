@@ -14,6 +14,7 @@ from mawasu.daemon.control import Control
 from mawasu.daemon.converge import Converge
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.pushes import Pushes, Taken
+from mawasu.daemon.settings import load
 from mawasu.errors import MawasuError, UsageError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import git_dir
@@ -55,15 +56,16 @@ def lock(home: Home) -> IO[str]:
 class Daemon:
     """`start` returns when pushes are taken and everything that was served is served again."""
 
-    def __init__(self, home: Home, port: int, builds: int, trust_pushers: bool) -> None:
+    def __init__(self, home: Home, trust_pushers: bool) -> None:
         self.home = home
         self._lock_file = lock(home)
+        settings = load(home)
         self.log = FileLog(home.path / "daemon.log")
-        self.platform = LocalPlatform(home, port=port, trust_pushers=trust_pushers)
+        self.platform = LocalPlatform(home, port=settings.port, trust_pushers=trust_pushers)
         self.ledgers = Ledgers(home)
         live = Live(self.platform.services, Sites(self.platform.gateway))
-        self.shop = Shop(home, self.platform, live, self.platform.secrets.resolve)
-        self.queue = Queue(builds, self._bug)
+        self.shop = Shop(home, self.platform, live, self.platform.secrets.resolve, tuple(Path(path) for path in settings.data))
+        self.queue = Queue(settings.builds, self._bug)
         self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)
         self.converge = Converge(self.shop, live, self.ledgers, self.log)
         self.control = Control(home.daemon_socket, self._answer, self.log)

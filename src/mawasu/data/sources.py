@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -24,22 +24,37 @@ if TYPE_CHECKING:
 _RELOCK = "run `mawasu data lock` and commit data.lock"
 
 
-def make_snapshot(data: DataSet, root: Path | None, store: Store, locked: Digest | None) -> Digest:
+def make_snapshot(
+    data: DataSet, root: Path | None, store: Store, locked: Digest | None, roots: Sequence[Path] | None = None
+) -> Digest:
     """Store the data set's files and return the digest of that directory.
 
     `root`: where the feature's files are laid out (for `files:`). `locked`: what data.lock says (for `path:`); if the
-    store holds it, the path is not even looked at, so an old commit stays reproducible. Raises StepError.
+    store holds it, the path is not even looked at, so an old commit stays reproducible. `roots`: the directories below
+    which a `path:` may lie (None: anywhere), because a pusher must not read what the daemon can. Raises StepError.
     """
     outside = data.source.path is not None
     if outside and locked is None:
         raise StepError(f"data set {data.name} reads {data.source.path}, which data.lock does not pin", _RELOCK)
     if outside and locked is not None and store.has(locked):
         return locked
+    if outside and roots is not None:
+        _check_roots(data, roots)
     found, _ = _store(data, root, store)
     if outside and found != locked:
         hint = f"{_RELOCK}, or bring the locked data back"
         raise StepError(f"data set {data.name}: {data.source.path} is now {found}, data.lock says {locked}", hint)
     return found
+
+
+def _check_roots(data: DataSet, roots: Sequence[Path]) -> None:
+    assert data.source.path is not None
+    path = _path_of(data.name, data.source.path).resolve()
+    if not any(path.is_relative_to(root.resolve()) for root in roots):
+        raise StepError(
+            f"data set {data.name}: {data.source.path} is not below a directory that may be read here",
+            f"whoever runs mawasu here allows it with `mawasu up --data {path.parent}`",
+        )
 
 
 def lock(feature: Feature, store: Store) -> Mapping[str, Locked]:

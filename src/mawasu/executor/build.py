@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -51,6 +52,7 @@ class Shop:
     workshop: Workshop
     live: Live | None  # None: nothing is served here (`mawasu run`)
     secrets: Secrets
+    data_roots: tuple[Path, ...] | None = None  # where data sets with a `path:` may lie; None: anywhere (one's own code)
     locks: Locks = field(default_factory=Locks)
     told: Callable[[AnyBody], None] = lambda _: None  # every entry of every build, as it is written
     stopping: threading.Event = field(default_factory=threading.Event)  # builds are left for the next start
@@ -152,6 +154,7 @@ class Build:
             state=self.ledger.state,
             workshop=self.shop.workshop,
             home=self.shop.home,
+            data_roots=self.shop.data_roots,
             name=f"{planned.feature}/{push.branch}/{commit}",
             environment=planned.environment,
             outcomes={},
