@@ -65,6 +65,7 @@ def test_a_job_that_hangs_is_ended_at_its_time(any_bench: Bench, word: str) -> N
     assert outcome.result is Result.TIMED_OUT
     assert outcome.message == "train was not done after 0.5 s"
     assert 0.5 <= outcome.seconds < 3
+    assert outcome.facts["signal"] == "SIGKILL"
     assert not alive(word)
 
 

@@ -27,6 +27,7 @@ FOLLOWS = "watch.json"
 
 FOLLOW_SECONDS = 60.0
 _LONGEST_FOLLOW = 24 * 3600.0
+_GRACE = 6  # seconds, above the 5 for reaching the daemon
 
 _BRANCHES = "refs/heads/"
 _TAGS = "refs/tags/"
@@ -78,6 +79,8 @@ def post_receive(updates: list[Update], daemon: str, started: float) -> int:
     if not moved:
         return 0
     seconds = follow_seconds()
+    # When the client is gone or stands still, git stops reading what a hook prints, and printing would wait for ever.
+    signal.alarm(int(seconds) + _GRACE)
     # A hang-up of the terminal must not come between the push and telling the daemon.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as connection:

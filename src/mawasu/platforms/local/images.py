@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from mawasu.errors import CancelledError, PlatformError, StepError
 from mawasu.home import Home
-from mawasu.platforms.local import processes
+from mawasu.platforms.local import linux, processes
 from mawasu.platforms.local.files import locked, write_durably
 from mawasu.platforms.local.limits import Limiter, Limits
 from mawasu.platforms.local.logs import Printed
@@ -75,6 +75,7 @@ class LocalImages:
         try:
             with workspace(self._home.workspaces) as scratch:
                 _Making(self._home.uv_cache, self._sandbox, self._limiter, log, cancel).make(spec, path, scratch)
+            linux.flush(path)  # or a power cut could leave a mark of completeness on files that are not
             write_durably(path / _COMPLETE, f"{spec.name}\n".encode(), 0o644)  # last of all
         except OSError as error:
             remove(path)
@@ -155,8 +156,11 @@ class _Making:
         return None
 
     def _compile(self, path: Path) -> None:
-        """Bytecode, so that no job has to; without `site`, whose .pth files are code of packages."""
-        command = [str(interpreter()), "-I", "-S", "-m", "compileall", "-qq", "-j", "0", str(path / "lib")]
+        """Bytecode, so that no job has to; without `site`, whose .pth files are code of packages. Tests of packages,
+        a third of some, can wait until somebody imports them.
+        """
+        options = ["-qq", "-j", "0", "-x", "/tests/"]
+        command = [str(interpreter()), "-I", "-S", "-m", "compileall", *options, str(path / "lib")]
         self._run(command, path, {"LANG": "C.UTF-8"}, [path], network=False)  # what is no valid Python stays as it is
 
     def _run(

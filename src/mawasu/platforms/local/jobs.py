@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mawasu.errors import StepError
+from mawasu.errors import PlatformError, StepError
 from mawasu.home import Home
 from mawasu.platforms.local import linux, processes
 from mawasu.platforms.local.files import locked
@@ -84,7 +84,10 @@ class LocalJobs:
         that cannot be laid out.
         """
         with workspace(self._home.workspaces) as path:
-            room = self._furnish(job, path)
+            try:
+                room = self._furnish(job, path)
+            except OSError as error:
+                raise PlatformError(f"cannot lay out {job.name}: {error.strerror}", "is the disk full?") from error
             printed = Printed(log, job.secrets.values())
             ended = self._execute(job, room, printed, cancel)
             facts = self._facts(job, ended)

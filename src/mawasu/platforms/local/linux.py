@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,11 @@ def widen(pipe: int, size: int) -> None:
     """Let a pipe hold up to `size` bytes, if it may."""
     with contextlib.suppress(OSError, AttributeError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+
+
+def flush(path: Path) -> None:
+    """Bring everything written to the file system of `path` to the disk (syncfs(2))."""
+    subprocess.run(["sync", "-f", path] if sys.platform == "linux" else ["sync"], check=True)
 
 
 def cpu_flags() -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -167,7 +168,8 @@ class _Watch:
 
     def finish(self, patience: float = 1.0) -> None:
         """After the kill: reap, and take what is still in the pipe. Whoever escaped the kill is not waited for."""
-        self._process.kill()  # a stopped or slow outer process; the group was killed already
+        if self._process.returncode is None:  # not Popen.kill, which would reap, and lose the times
+            os.kill(self._process.pid, signal.SIGKILL)
         self.reap(0)
         deadline = time.monotonic() + 5
         while self._printing and self.step(patience) and time.monotonic() < deadline:

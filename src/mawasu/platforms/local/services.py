@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol
 
 import msgspec
@@ -298,8 +299,7 @@ def once(path: Path, make: Callable[[Path], None]) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    making = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(making, ignore_errors=True)
+    making = path.with_name(f".{path.name}.{token_hex(4)}")  # each for itself: builds run side by side
     make(making)
     for directory, _, files in os.walk(making):
         Path(directory).chmod(0o755)
