@@ -78,7 +78,7 @@ def evaluate(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Inpu
 def judge(feature: Feature, gate: str, before: Mapping[str, Digest]) -> Inputs:
     part = feature.evaluation
     assert part is not None
-    return {"evaluation.gate": _value([part.metric, part.gate, gate]), **_before(before)}
+    return {"evaluation.gate": _value([part.metric, part.gate]), "the champion": gate, **_before(before)}
 
 
 def release(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Inputs:
