@@ -85,9 +85,11 @@ class Mawasu:
         )
         return Done(done.returncode, done.stdout, done.stdout + done.stderr)
 
-    def up(self, repo: Repo | None = None, *args: str) -> Any:
-        """Start it (and make the repository a project); gives what `mawasu up --json` says."""
-        found = self.cli("up", "--port", str(self.port), "--json", *args, cwd=repo.path if repo else None).json()
+    def up(self) -> Any:
+        """Start it; the first time on its port, with `data` for data sets outside. What `mawasu up --json` says."""
+        first = [] if self.key else ["--port", str(self.port), "--data", str(self.top / "data")]
+        (self.top / "data").mkdir(exist_ok=True)
+        found = self.cli("up", "--json", *first).json()
         if not self.key:
             self.key = self.cli("keys", "create", "tests", "--json").json()["key"]
         return found
@@ -100,7 +102,7 @@ class Mawasu:
         repo = Repo(self, self.top / name)
         repo.commit(files, "first")
         repo.git("remote", "add", "mawasu", str(self.home / "records" / "repos" / f"{name}.git"))
-        self.cli("up", "--project", name, "--port", str(self.port))
+        self.cli("up", "--project", name)
         return repo
 
     # ------------------------------------------------------------------------------------ what it knows
@@ -157,7 +159,7 @@ class Mawasu:
 
 
 class Repo:
-    """A checkout; `push` gives what git printed, the `remote:` lines without their mark."""
+    """A checkout; `push` gives the `remote:` lines that git printed, with single spaces."""
 
     def __init__(self, mawasu: Mawasu, path: Path) -> None:
         self.mawasu = mawasu
@@ -185,8 +187,8 @@ class Repo:
 
     def push(self, branch: str = "main", *options: str, check: bool = True) -> str:
         done = self.git("push", "mawasu", branch, *options, check=check)
-        lines = done.text.splitlines()
-        return "\n".join(line.removeprefix("remote: ").rstrip() for line in lines if line.startswith("remote: "))
+        lines = (line.removeprefix("remote: ") for line in done.text.splitlines() if line.startswith("remote: "))
+        return "\n".join(" ".join(line.split()) for line in lines)
 
     def push_files(self, files: Mapping[str, str], branch: str = "main") -> str:
         """Commit on the branch one is on and push it."""
