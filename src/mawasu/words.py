@@ -192,7 +192,6 @@ class Handler(Value, frozen=True):
     target: str = ""
     command: str = ""
     max_batch: int = 64
-    max_wait_ms: float = 2.0
     deadline: float = 15.0  # seconds one batch may take; then its callers get 504 and the worker is replaced
 
 

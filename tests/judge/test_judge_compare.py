@@ -289,7 +289,8 @@ def test_a_slice_that_got_worse_blocks_and_is_named() -> None:
     assert compare("roc_auc", labels, challenger, champion, Gate()).passed
     verdict = compare("roc_auc", labels, challenger, champion, Gate(), {"gender": gender})
     assert verdict.decision is Decision.WORSE
-    assert verdict.reason.startswith("gender=f: roc_auc")
+    assert verdict.reason.startswith("all rows: roc_auc")
+    assert "not worse; gender=f: roc_auc" in verdict.reason
     assert "gender=f" in verdict.hint
     found = {part.name: part.decision for part in verdict.slices}
     assert found == {"gender=f": Decision.WORSE, "gender=m": Decision.PASS}

@@ -64,7 +64,9 @@ class Daemon:
         self.platform = LocalPlatform(home, port=settings.port, trust_pushers=trust_pushers)
         self.ledgers = Ledgers(home)
         live = Live(self.platform.services, Sites(self.platform.gateway))
-        self.shop = Shop(home, self.platform, live, self.platform.secrets.resolve, tuple(Path(path) for path in settings.data))
+        self.shop = Shop(
+            home, self.platform, live, self.platform.secrets.resolve, tuple(Path(path) for path in settings.data)
+        )
         self.queue = Queue(settings.builds, self._bug)
         self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)
         self.converge = Converge(self.shop, live, self.ledgers, self.log)

@@ -26,6 +26,7 @@ from mawasu.ledger.ledger import Ledger
 from mawasu.plan import Known, Plan, Step, StepKind, plan
 from mawasu.ports import Cancel, Workshop
 from mawasu.spec.environments import environment_of
+from mawasu.store.artifacts import name_artifact
 from mawasu.words import Outcome, Result, Tree, short
 
 Secrets = Callable[[Sequence[str], str, Literal["training", "api"], bool], Mapping[str, str]]
@@ -52,7 +53,9 @@ class Shop:
     workshop: Workshop
     live: Live | None  # None: nothing is served here (`mawasu run`)
     secrets: Secrets
-    data_roots: tuple[Path, ...] | None = None  # where data sets with a `path:` may lie; None: anywhere (one's own code)
+    data_roots: tuple[Path, ...] | None = (
+        None  # where data sets with a `path:` may lie; None: anywhere (one's own code)
+    )
     locks: Locks = field(default_factory=Locks)
     told: Callable[[AnyBody], None] = lambda _: None  # every entry of every build, as it is written
     stopping: threading.Event = field(default_factory=threading.Event)  # builds are left for the next start
@@ -183,6 +186,15 @@ class Build:
                 return done.outcome
             return self._do(step, walk, cancel)
 
+    def _name(self, step: Step, walk: Walk, outcome: Outcome) -> None:
+        """What a step wrote gets a readable name beside its digest: `feature/branch/commit/step.output`."""
+        push = self.build.push
+        if outcome.result is not Result.OK or push.dirty or push.new is None:
+            return
+        for output, digest in outcome.outputs.items():
+            what = _what(step.name, output)
+            name_artifact(walk.workshop.store, walk.plan.feature, push.branch, push.new, what, digest)
+
     def _do(self, step: Step, walk: Walk, cancel: Cancel) -> Outcome:
         log = FileLog(log_path(self.shop.home, walk.plan.feature, self.build.number, step.name))
         self._append(StepStarted(self.build.number, step.name, step.key))
@@ -194,8 +206,14 @@ class Build:
                 outcome = self.deploy.do(step, log, cancel)
         finally:
             log.close()
+        self._name(step, walk, outcome)
         self._append(StepFinished(self.build.number, step.name, step.key, outcome))
         return outcome
+
+
+def _what(step: str, output: str) -> str:
+    """`train` wrote `MAWASU_MODEL`: its readable name ends in `train.model`."""
+    return f"{step.replace('/', '.')}.{output.removeprefix('MAWASU_').lower()}"
 
 
 def _blocked(outcome: Outcome) -> Ended | None:

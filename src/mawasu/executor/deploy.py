@@ -19,6 +19,7 @@ from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIn
 from mawasu.plan import Step, StepKind
 from mawasu.ports import Cancel, Log
 from mawasu.spec.examples import Example, parse_examples
+from mawasu.store.artifacts import name_artifact
 from mawasu.words import Digest, Endpoint, Handler, Image, Outcome, Result, ServiceSpec, Site
 
 DRAIN = 10.0
@@ -82,6 +83,9 @@ class Deploy:
         model = model_of(self.walk)
         keys = {step.name: step.key for step in self.walk.plan.steps}
         parts = {"model": model} if model else {}
+        for part, digest in parts.items():
+            store = self.walk.workshop.store
+            name_artifact(store, self.walk.plan.feature, self.branch, self.commit, part, digest)
         self.record(
             ReleaseRegistered(
                 build=self.build,
@@ -168,7 +172,6 @@ def service_spec(
             target=api.handler or "",
             command=api.command or "",
             max_batch=api.batch.max_size,
-            max_wait_ms=api.batch.max_wait_ms,
         ),
         model=model,
         resources=resources(api.resources, api.timeout),

@@ -27,6 +27,8 @@ MARKS = {
     Result.SUPERSEDED: "↷",
     Result.BLOCKED: "■",
 }
+SLOW = {"data", "image", "train", "evaluate", "start"}
+"""Steps that may take long: that they began is worth a line of its own."""
 
 
 def follow(
@@ -61,7 +63,7 @@ def lines(body: AnyBody, store: Store) -> Iterator[str]:
             yield f"build {build} · {push.branch} {commit}{where}"
         case BuildPlanned():
             yield from (f"  {line}" for line in plan_of(store, body))
-        case StepStarted(step=step):
+        case StepStarted(step=step) if step.partition("/")[0] in SLOW:
             yield f"  {step} …"
         case StepFinished(step=step, outcome=outcome):
             mark = MARKS.get(outcome.result, "✗")

@@ -200,7 +200,9 @@ def _verdict(metric: str, gate: Gate, whole: _Finding, parts: tuple[SliceVerdict
     worse = [part for part in parts if part.decision is Decision.WORSE]
     if worse:
         named = "; ".join(f"{part.name}: {part.reason}" for part in worse)
-        reason = f"{named}; all rows: {reason}"
+        reason = f"all rows: {reason}; {named}"
+        if decision is Decision.WORSE:  # the slices say nothing new, and are in the evidence
+            reason = f"{whole.reason}; so it is where {', '.join(part.name for part in worse)}"
         if decision is Decision.PASS:
             decision = Decision.WORSE
             hint = f"look at the training rows where {' or '.join(part.name for part in worse)}"

@@ -19,6 +19,8 @@ def number(value: float, decimals: int) -> str:
 
 
 def signed(value: float, decimals: int) -> str:
+    """With its sign; what rounds to zero has that of zero, whichever side it came from."""
+    value = round(value, decimals) + 0.0
     return f"{value:+,.{decimals}f}".replace("-", MINUS)
 
 

@@ -78,7 +78,10 @@ def evaluate(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Inpu
 def judge(feature: Feature, gate: str, before: Mapping[str, Digest]) -> Inputs:
     part = feature.evaluation
     assert part is not None
-    return {"evaluation.gate": _value([part.metric, part.gate]), "the champion": gate, **_before(before)}
+    inputs = {"evaluation.metric": part.metric, "evaluation.gate": _value(part.gate), **_before(before)}
+    # Which champion it is judged against, under a name that people know.
+    inputs["the champion"] = inputs.pop("step evaluate/champion", gate)
+    return inputs
 
 
 def release(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Inputs:

@@ -78,5 +78,10 @@ class Plan(Value, frozen=True):
         """The plan for people, a line a step."""
         if self.nothing:
             return ["nothing to do: nothing that this feature reads has changed"]
-        width = max(len(step.name) for step in self.steps)
-        return [f"{'▶' if step.runs else '·'} {step.name:<{width}}  {step.why}" for step in self.steps]
+        pure = [step for step in self.steps if step.kind.pure]
+        width = max((len(step.name) for step in pure), default=0)
+        lines = [f"{'▶' if step.runs else '·'} {step.name:<{width}}  {step.why}" for step in pure]
+        live = [step for step in self.steps if not step.kind.pure]
+        if live:
+            lines.append(f"▶ {' → '.join(step.name for step in live)}  {live[0].why}")
+        return lines

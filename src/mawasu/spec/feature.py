@@ -83,7 +83,6 @@ class Evaluation(Part, frozen=True, kw_only=True):
 
 class Batch(Part, frozen=True, kw_only=True):
     max_size: int = 64
-    max_wait_ms: float = 2.0
 
 
 class Scale(Part, frozen=True, kw_only=True):

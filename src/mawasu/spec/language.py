@@ -154,10 +154,6 @@ API = Section(
                     "max_size": Key(
                         Number("a whole number from 1 to 65536", whole=True, least=1, most=65536), "64 when left out."
                     ),
-                    "max_wait_ms": Key(
-                        Number("milliseconds from 0 to 60000", least=0, most=60000),
-                        "How long a request waits for others; 2 when left out.",
-                    ),
                 }
             ),
             "How the handler's requests are put together.",
@@ -167,7 +163,7 @@ API = Section(
             Section(
                 {
                     "min": Key(_COUNT, "Replicas at least; 1 when left out."),
-                    "max": Key(_COUNT, "Replicas at most; `min` when left out."),
+                    "max": Key(_COUNT, "Not built yet to be more than `min`."),
                 }
             ),
             "How many replicas answer.",

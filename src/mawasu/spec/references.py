@@ -130,6 +130,9 @@ def _api_and_auth(root: Node, values: Values) -> Iterator[Finding]:
     if scale.get("max", scale.get("min", 1)) < scale.get("min", 1):
         message = f"found {scale['max']}, expected at least `min`, which is {scale['min']}"
         yield Finding(("api", "scale", "max"), message)
+    elif scale.get("max", scale.get("min", 1)) > scale.get("min", 1):
+        message = "not built yet: more replicas when it is busy"
+        yield Finding(("api", "scale", "max"), message, "leave `max` out; `min` replicas always run")
 
 
 def _stands(root: Node, section: str) -> bool:
