@@ -106,6 +106,7 @@ class Daemon:
                 self.converge.expire(self.pushes)
                 self._poll()
                 self.scan()
+                self.pushes.resume()
             except MawasuError as error:
                 self.log.write(f"tick: {error}")
 
@@ -182,7 +183,10 @@ class Daemon:
             self.log.write(line.rstrip())
         reason = f"mawasu itself failed: {type(error).__name__}: {error}"
         hint = f"the traceback is in {self.log.path}; please report it"
-        self.ledgers.of(job.feature).append(BuildFinished(job.build, Result.FAILED, reason, hint))
+        try:
+            self.ledgers.of(job.feature).append(BuildFinished(job.build, Result.FAILED, reason, hint))
+        except MawasuError as cannot_say:  # it stays unfinished, and is taken up again when the ledger can be written
+            self.log.write(f"{job.feature} build {job.build}: {cannot_say}")
 
 
 def _warm() -> None:

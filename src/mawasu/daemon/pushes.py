@@ -72,10 +72,13 @@ class Pushes:
         return taken, said
 
     def resume(self) -> None:
-        """At start: queue again whatever a ledger says is unfinished."""
-        for feature, ledger in self.ledgers.all().items():
-            for build in unfinished(ledger.state()):
-                self._put(ledger, feature, build)
+        """Queue again what a ledger says is unfinished and nobody works on: after a kill, or when a disk was full."""
+        with self._lock:
+            for feature, ledger in self.ledgers.all().items():
+                for build in unfinished(ledger.state()):
+                    # Asked in this order: a build that ends meanwhile leaves the queue only after the ledger knows.
+                    if not self.queue.has(feature, build.number) and build.number in ledger.state().open:
+                        self._put(ledger, feature, build)
 
     def known_heads(self, project: str) -> dict[str, str]:
         """The last commit taken of every branch of a project ("" when deleted), over all features."""
