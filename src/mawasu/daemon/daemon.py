@@ -151,10 +151,17 @@ class Daemon:
                 yield {"error": f"unknown request {other!r}"}
 
     def _pushed(self, project: str, updates: list[list[str]]) -> Iterator[dict[str, Any]]:
-        """The hook's message: take what is new, then tell how it goes until all its builds are done."""
+        """The hook's message: take what is new, then tell how it goes until all its builds are done.
+
+        A scan may have taken the push between its storing and this message: then its builds are found and told.
+        """
         taken: list[Taken] = []
-        repo = git_dir(self.home.repos, project)
-        for push in fresh(delivered(project, updates), self.pushes.known_heads(project), heads(repo)):
+        pushes = delivered(project, updates)
+        known = self.pushes.known_heads(project)
+        new = fresh(pushes, known, heads(git_dir(self.home.repos, project)))
+        for push in pushes:
+            if push not in new and known.get(push.branch) != push.new:
+                continue  # it comes late, after a newer push of its branch
             more, said = self._take(push)
             taken += more
             yield from ({"say": line} for line in said)
