@@ -88,7 +88,18 @@ def test_every_error_has_its_row_in_the_page_of_errors() -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {WHOLE, PART, "yaml", "yaml auth/openapi.yaml", "yaml api/examples.yaml", "python", "sh", "ini", "pycon", ""}
+    known = {
+        WHOLE,
+        PART,
+        "yaml",
+        "yaml auth/openapi.yaml",
+        "yaml api/examples.yaml",
+        "python",
+        "sh",
+        "ini",
+        "pycon",
+        "",
+    }
     assert {block.info for page in PAGES for block in blocks(page)} <= known
 
 

@@ -90,7 +90,11 @@ def ask_supervisor(own: Mawasu, what: str) -> dict[str, list[dict[str, int]]] | 
 
 def starts(own: Mawasu, feature: str, number: int, step: str) -> int:
     """How often a step was begun in a build, by the ledger's entries."""
-    entries = (json.loads(path.read_text()) for path in (own.home / "records" / "ledger" / feature).rglob("*") if path.is_file())
+    entries = (
+        json.loads(path.read_text())
+        for path in (own.home / "records" / "ledger" / feature).rglob("*")
+        if path.is_file()
+    )
     bodies = (entry["body"] for entry in entries)
     return sum((b["kind"], b.get("build"), b.get("step")) == ("step.started", number, step) for b in bodies)
 
