@@ -182,9 +182,11 @@ def test_missing_predictions_fail_the_evaluation(served: Repo) -> None:
 
 
 def test_an_example_that_is_answered_otherwise_blocks_the_release(served: Repo) -> None:
-    said = push_broken(served, {"api/examples.yaml": texts.EXAMPLES.replace("tolerance: 100", "tolerance: 0.1")} | {
-        "api/handler.py": texts.handler("two").replace('* item["x"]', '* 9')
-    })
+    said = push_broken(
+        served,
+        {"api/examples.yaml": texts.EXAMPLES.replace("tolerance: 100", "tolerance: 0.1")}
+        | {"api/handler.py": texts.handler("two").replace('* item["x"]', "* 9")},
+    )
     assert "blocked: examples: example `half of it`" in said
     assert "mend the handler, or the example if it is out of date" in said
 
@@ -204,7 +206,9 @@ def test_an_api_that_cannot_be_imported_shows_the_last_line_of_its_log(served: R
 
 
 def test_an_api_that_never_loads_is_given_up(served: Repo) -> None:
-    code = "import time\ntime.sleep(0)\n" + texts.handler("two").replace("    return json", "    time.sleep(3600)\n    return json")
+    code = "import time\ntime.sleep(0)\n" + texts.handler("two").replace(
+        "    return json", "    time.sleep(3600)\n    return json"
+    )
     said = push_broken(served, {"api/handler.py": code, "mawasu.yaml": texts.feature(FEATURE, ready="2s")})
     assert "was not ready after 2 seconds" in said
 

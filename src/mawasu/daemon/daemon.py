@@ -26,13 +26,14 @@ from mawasu.git.repository import heads
 from mawasu.home import Home
 from mawasu.ledger.entries import BuildFinished
 from mawasu.platforms.local import LocalPlatform
+from mawasu.platforms.local.process import ensure_running
 from mawasu.triggers.projects import install_hooks, projects
 from mawasu.triggers.scan import delivered, fresh, scan
 from mawasu.triggers.watch import Watcher
 from mawasu.words import Push, Result
 
 TICK = 5.0
-"""Seconds between looks at time: expiry, branches whose hook was missed, watched remotes that are due."""
+"""Seconds between looks: the supervisor, expiry, branches whose hook was missed, watched remotes that are due."""
 
 
 def lock(home: Home) -> IO[str]:
@@ -103,6 +104,7 @@ class Daemon:
     def _tick(self) -> None:
         while not self.stopped.wait(TICK):
             try:
+                ensure_running(self.home)  # a killed supervisor took all it ran with it; the next one starts it again
                 self.converge.expire(self.pushes)
                 self._poll()
                 self.scan()
