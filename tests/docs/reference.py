@@ -1,4 +1,4 @@
-"""The table of keys in docs/mawasu-yaml.md, made from the language itself: `python -m tests.docs.reference` renews it."""
+"""What in docs/mawasu-yaml.md is made from the language and its examples: `python -m tests.docs.reference` renews it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from mawasu.spec.language import MAWASU_YAML
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "mawasu-yaml.md"
-BEGIN, END = "<!-- keys: made by tests/docs/reference.py -->", "<!-- /keys -->"
+KEYS = ("<!-- keys: made by tests/docs/reference.py -->", "<!-- /keys -->")
+EXAMPLE = ("<!-- example: made by tests/docs/reference.py from spec/examples/full.yaml -->", "<!-- /example -->")
 
 
 def keys(section: Section = MAWASU_YAML, path: str = "") -> Iterator[tuple[str, Key]]:
@@ -54,9 +55,17 @@ def _cell(text: str) -> str:
 
 
 def renewed(page: str) -> str:
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """The page with both made parts as they should be."""
+    example = (ROOT / "spec" / "examples" / "full.yaml").read_text(encoding="utf-8")
+    return _between(_between(page, KEYS, table()), EXAMPLE, f"```yaml mawasu.yaml\n{example}```")
+
+
+def _between(page: str, marks: tuple[str, str], text: str) -> str:
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    assert begin, f"the page lost its mark {marks[0]}"
+    assert end, f"the page lost its mark {marks[1]}"
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 if __name__ == "__main__":
