@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mawasu.home import Home
 from mawasu.ledger.entries import StepStarted
@@ -81,12 +82,11 @@ def supervised(mawasu: Mawasu) -> dict[str, int]:
     return {process["name"]: process["pid"] for process in ask_supervisor(mawasu, "status")["processes"]}
 
 
-def ask_supervisor(mawasu: Mawasu, what: str) -> dict[str, list[dict[str, int]]] | dict[str, int]:
+def ask_supervisor(mawasu: Mawasu, what: str) -> Any:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(mawasu.home / "run" / "supervisor.sock"))
         connection.sendall(json.dumps({"do": what}).encode() + b"\n")
-        answer: dict[str, int] = json.loads(connection.makefile().readline())
-        return answer
+        return json.loads(connection.makefile().readline())
 
 
 def starts(mawasu: Mawasu, feature: str, number: int) -> Counter[str]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mawasu.daemon.control import Control
 from mawasu.daemon.converge import Converge
 from mawasu.daemon.ledgers import Ledgers
+from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes, Taken
 from mawasu.daemon.settings import load
-from mawasu.errors import MawasuError, UsageError
+from mawasu.errors import MawasuError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import git_dir
 from mawasu.executor.follow import follow
@@ -34,24 +34,6 @@ from mawasu.words import Push, Result
 
 TICK = 5.0
 """Seconds between looks: the supervisor, expiry, branches whose hook was missed, watched remotes that are due."""
-
-
-def lock(home: Home) -> IO[str]:
-    """Hold the home for as long as the returned file is open. Raises UsageError if another daemon does."""
-    home.create()
-    file = home.lock.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise UsageError(
-            f"mawasu is up on {home.path} already (process {file.read().strip() or 'unknown'})",
-            "`mawasu down` stops it",
-        ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
 
 
 class Daemon:

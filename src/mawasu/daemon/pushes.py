@@ -153,8 +153,7 @@ def _found(state: State, feature: str, push: Push) -> list[Taken]:
     same = (
         number
         for number in sorted(state.builds, reverse=True)
-        if (of := state.builds[number].push).new == push.new
-        and (of.project, of.branch) == (push.project, push.branch)
+        if (of := state.builds[number].push).new == push.new and (of.project, of.branch) == (push.project, push.branch)
     )
     return [Taken(feature, number, 1) for number in same][:1]
 
