@@ -122,7 +122,7 @@ def test_a_build_cut_off_by_a_kill_goes_on_at_its_first_unfinished_step(mawasu: 
     eventually(lambda: log.exists() and "training" in log.read_text(), "training")
     kill(mawasu.pid())
     mawasu.up()
-    assert mawasu.finished("resumed", 2)["result"] == "served"
+    assert mawasu.finished("resumed", 2).result == "served"
     assert mawasu.call("/resumed/staging/predict").body["score"] == 1.0
     begun = starts(mawasu, "resumed", 2)
     assert (begun["data/points"], begun["train"]) == (1, 2)
