@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,11 +22,12 @@ from mawasu.ledger.ledger import Ledger
 
 BIN = Path(sys.executable).parent
 MAWASU = str(BIN / "mawasu")
+_NETWORK = re.compile(r"(UV|PIP|SSL|REQUESTS)_\w+|\w+_(proxy|PROXY)")  # how this machine reaches packages
 
 
 def environment(top: Path) -> dict[str, str]:
     """Of every command that is measured: nobody's git settings, byte code is kept, one home below `top`."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name == "LANG" or _NETWORK.fullmatch(name)}
     if "PYTHONPATH" in os.environ:  # it may be relative, and commands run elsewhere
         entries = os.environ["PYTHONPATH"].split(os.pathsep)
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in entries)
