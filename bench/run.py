@@ -92,8 +92,10 @@ def measure(quick: bool) -> list[Report]:
             tools["dvc repro"] = dvc(top, peers, program, "dvc", outputs=True)
             tools["dvc repro, stages `true` without outputs"] = dvc(top, peers, program, "dvc-true", outputs=False)
         pythons = [[sys.executable, "-c", "pass"]] * len(STEPS)
-        bare: dict[str, Callable[[], object]] = {"four bare Python processes": lambda: [run(argv, top, peers) for argv in pythons]}
-        times = 2 if quick else 9
+        bare: dict[str, Callable[[], object]] = {
+            "four bare Python processes": lambda: [run(argv, top, peers) for argv in pythons]
+        }
+        times = 1 if quick else 9
         for tool in tools.values():
             tool.run()
         changed = _changed(tools, bare, times)
