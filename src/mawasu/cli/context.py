@@ -13,6 +13,7 @@ from mawasu.home import Home
 
 if TYPE_CHECKING:
     from mawasu.ledger.ledger import Ledger
+    from mawasu.platforms.local.services import LocalServices
 
 
 def home() -> Home:
@@ -58,6 +59,18 @@ def is_up() -> dict[str, Any] | None:
         return next(ask({"op": "ping"}), None)
     except (UsageError, TimeoutError):
         return None
+
+
+def services() -> LocalServices:
+    """The services of the home, to look at."""
+    from mawasu.platforms.local.platform import lay_out
+    from mawasu.platforms.local.process import LocalProcesses
+    from mawasu.platforms.local.sandbox import Direct
+    from mawasu.platforms.local.services import LocalServices
+    from mawasu.store.directory import DirectoryStore
+
+    at = home()
+    return LocalServices(at, LocalProcesses(at), Direct(), DirectoryStore(at.store), lay_out)
 
 
 def checkout_root(start: Path | None = None) -> Path:

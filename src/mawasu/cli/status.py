@@ -108,15 +108,7 @@ def _current(build: BuildState) -> str:
 
 
 def _running() -> dict[str, RevisionStatus]:
-    from mawasu.cli.context import home
-    from mawasu.platforms.local.platform import lay_out
-    from mawasu.platforms.local.process import LocalProcesses, is_there
-    from mawasu.platforms.local.sandbox import Direct
-    from mawasu.platforms.local.services import LocalServices
-    from mawasu.store.directory import DirectoryStore
+    from mawasu.cli.context import home, services
+    from mawasu.platforms.local.process import is_there
 
-    at = home()
-    if not is_there(at):
-        return {}
-    services = LocalServices(at, LocalProcesses(at), Direct(), DirectoryStore(at.store), lay_out)
-    return {status.revision: status for status in services.running()}
+    return {status.revision: status for status in services().running()} if is_there(home()) else {}

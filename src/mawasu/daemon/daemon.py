@@ -106,6 +106,7 @@ class Daemon:
                 self.converge.expire(self.pushes)
                 self._poll()
                 self.scan()
+                self.pushes.resume()
             except MawasuError as error:
                 self.log.write(f"tick: {error}")
 
@@ -150,10 +151,17 @@ class Daemon:
                 yield {"error": f"unknown request {other!r}"}
 
     def _pushed(self, project: str, updates: list[list[str]]) -> Iterator[dict[str, Any]]:
-        """The hook's message: take what is new, then tell how it goes until all its builds are done."""
+        """The hook's message: take what is new, then tell how it goes until all its builds are done.
+
+        A scan may have taken the push between its storing and this message: then its builds are found and told.
+        """
         taken: list[Taken] = []
-        repo = git_dir(self.home.repos, project)
-        for push in fresh(delivered(project, updates), self.pushes.known_heads(project), heads(repo)):
+        pushes = delivered(project, updates)
+        known = self.pushes.known_heads(project)
+        new = fresh(pushes, known, heads(git_dir(self.home.repos, project)))
+        for push in pushes:
+            if push not in new and known.get(push.branch) != push.new:
+                continue  # it comes late, after a newer push of its branch
             more, said = self._take(push)
             taken += more
             yield from ({"say": line} for line in said)
@@ -175,7 +183,10 @@ class Daemon:
             self.log.write(line.rstrip())
         reason = f"mawasu itself failed: {type(error).__name__}: {error}"
         hint = f"the traceback is in {self.log.path}; please report it"
-        self.ledgers.of(job.feature).append(BuildFinished(job.build, Result.FAILED, reason, hint))
+        try:
+            self.ledgers.of(job.feature).append(BuildFinished(job.build, Result.FAILED, reason, hint))
+        except MawasuError as cannot_say:  # it stays unfinished, and is taken up again when the ledger can be written
+            self.log.write(f"{job.feature} build {job.build}: {cannot_say}")
 
 
 def _warm() -> None:

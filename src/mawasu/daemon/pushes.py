@@ -43,7 +43,7 @@ class Pushes:
         self._lock = threading.Lock()  # numbers of builds count up one by one
 
     def take(self, push: Push) -> tuple[list[Taken], list[str]]:
-        """Record and queue the builds of a push (none if it was taken before). Also gives lines to tell the pusher."""
+        """Record and queue the builds of a push; if it was taken before, find them. Also lines to tell the pusher."""
         with self._lock:
             self.seen[push.project, push.branch] = push.new
             if push.new is None:
@@ -66,16 +66,19 @@ class Pushes:
             if owner not in (None, push.project):
                 said.append(f"{file}: feature `{feature}` belongs to project `{owner}` — choose another name")
             elif ledger.state().heads.get(f"{push.project}/{push.branch}") == push.new:
-                said.append(f"{feature}: {push.branch} is there already")
+                taken += _found(ledger.state(), feature, push)  # a scan was faster than the hook's message
             else:
                 taken.append(self._queue(ledger, feature, queued))
         return taken, said
 
     def resume(self) -> None:
-        """At start: queue again whatever a ledger says is unfinished."""
-        for feature, ledger in self.ledgers.all().items():
-            for build in unfinished(ledger.state()):
-                self._put(ledger, feature, build)
+        """Queue again what a ledger says is unfinished and nobody works on: after a kill, or when a disk was full."""
+        with self._lock:
+            for feature, ledger in self.ledgers.all().items():
+                for build in unfinished(ledger.state()):
+                    # Asked in this order: a build that ends meanwhile leaves the queue only after the ledger knows.
+                    if not self.queue.has(feature, build.number) and build.number in ledger.state().open:
+                        self._put(ledger, feature, build)
 
     def known_heads(self, project: str) -> dict[str, str]:
         """The last commit taken of every branch of a project ("" when deleted), over all features."""
@@ -143,6 +146,16 @@ class Pushes:
         ledger.append(EnvironmentGone(environment, reason))
         if serving is not None:
             self.live.services.stop(serving.revision, drain=DRAIN)
+
+
+def _found(state: State, feature: str, push: Push) -> list[Taken]:
+    """The newest build of a push that was taken already."""
+    same = (
+        number
+        for number in sorted(state.builds, reverse=True)
+        if (of := state.builds[number].push).new == push.new and (of.project, of.branch) == (push.project, push.branch)
+    )
+    return [Taken(feature, number, 1) for number in same][:1]
 
 
 def _owner(state: State) -> str | None:

@@ -71,11 +71,12 @@ def _champion(at: CommitOf, environment: str, state: State) -> Champion | None:
 
 
 def _previous(push: Push, environment: str, state: State, store: Store) -> Mapping[str, Mapping[str, str]]:
-    """The step inputs of the last planned build of this branch, else of what the environment or production serves."""
-    build = _last_planned(push, state)
+    """The step inputs of the last planned build of this branch; of a new branch, those of what the environment or
+    production serves, else of the last planned build of all."""
+    build = _last_planned(state, push)
     if build is None:
         release = champion_release(environment, state)
-        build = state.builds.get(release.build) if release else None
+        build = state.builds.get(release.build) if release else _last_planned(state)
     if build is None or build.plan is None:
         return {}
     try:
@@ -85,10 +86,18 @@ def _previous(push: Push, environment: str, state: State, store: Store) -> Mappi
     return {step.name: step.inputs for step in plan.steps}
 
 
-def _last_planned(push: Push, state: State) -> BuildState | None:
-    same = (
+def _last_planned(state: State, push: Push | None = None) -> BuildState | None:
+    """The newest build that has a plan: of the push's branch, or of any."""
+    planned = (
         build
         for build in (state.builds[number] for number in sorted(state.builds, reverse=True))
-        if build.plan is not None and (build.push.project, build.push.branch) == (push.project, push.branch)
+        if build.plan is not None
     )
-    return next(same, None)
+    return next(
+        (build for build in planned if push is None or _branch(build.push) == _branch(push)),
+        None,
+    )
+
+
+def _branch(push: Push) -> tuple[str, str]:
+    return push.project, push.branch

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
+from mawasu.errors import PlatformError
 from mawasu.home import Home
 
 
@@ -13,12 +15,15 @@ def log_path(home: Home, feature: str, build: int, step: str) -> Path:
 
 
 class FileLog:
-    """A `ports.Log` on a file."""
+    """A `ports.Log` on a file. A line that finds no room on the disk is lost: it is not worth a build."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        except OSError as error:
+            raise PlatformError(f"{path}: {error.strerror}", "make room, or mend the disk, and push again") from error
         self._path = path
-        self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         self._lock = threading.Lock()
 
     @property
@@ -26,8 +31,9 @@ class FileLog:
         return self._path
 
     def write(self, line: str) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
             self._file.write(line + "\n")
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -42,8 +42,12 @@ class Queue:
             thread.start()
 
     def put(self, job: Job) -> None:
-        """Queue a build; older builds of the same branch give way."""
+        """Queue a build; older builds of the same branch give way, and so does it to a newer one."""
         with self._changed:
+            same = [other for other in [*self._waiting, *self._running] if other.branch == job.branch]
+            if any(other.build > job.build for other in same):
+                job.skip()
+                return
             older = [waiting for waiting in self._waiting if waiting.branch == job.branch]
             self._waiting = [waiting for waiting in self._waiting if waiting.branch != job.branch]
             for running in self._running:
@@ -73,9 +77,10 @@ class Queue:
         for thread in self._threads:
             thread.join(timeout / max(1, len(self._threads)))
 
-    def idle(self) -> bool:
+    def has(self, feature: str, build: int) -> bool:
+        """Whether the build waits or runs here."""
         with self._changed:
-            return not self._waiting and not self._running
+            return any((job.feature, job.build) == (feature, build) for job in [*self._waiting, *self._running])
 
     def _take(self) -> Job | None:
         """The oldest build whose branch is not being built; waits for one. None when the queue stops."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from mawasu.platforms.local.capped import CappedLog
 from mawasu.platforms.local.lineage import MARK, die_with_parent, end_group, end_marked
+from mawasu.platforms.local.redact import Redacted
 
 FIRST_DELAY = 0.1  # seconds until the first restart; doubles
 LAST_DELAY = 10.0
@@ -28,6 +29,11 @@ class Command(NamedTuple):
     argv: list[str]
     env: dict[str, str]
     log: str  # path
+    hide: list[str]  # names of variables whose values must not be in the log
+
+
+def _redacted(command: Command) -> Redacted:
+    return Redacted(command.env[name] for name in command.hide if name in command.env)
 
 
 class Child:
@@ -48,6 +54,7 @@ class Child:
         self._selector = selector
         self._process: subprocess.Popen[bytes] | None = None
         self._log = CappedLog(Path(command.log))
+        self._redacted = _redacted(command)
         self._delay = FIRST_DELAY
         self._started = 0.0  # monotonic
         self._due = 0.0  # monotonic: the next start (WAITING) or the kill (STOPPING)
@@ -145,8 +152,9 @@ class Child:
         with contextlib.suppress(BlockingIOError):
             data = os.read(pipe, 65536)
             if data:
-                self._log.write(data)
+                self._log.write(self._redacted.take(data))
                 return
+            self._log.write(self._redacted.finish())
             self._selector.unregister(pipe)
             os.close(pipe)
             if self.gone:
@@ -162,6 +170,7 @@ class Child:
             self._log.close()
             self.command, self.replacement = self.replacement, None
             self._log = CappedLog(Path(self.command.log))
+            self._redacted = _redacted(self.command)
             self.exits, self.last_exit, self._delay, self._due = 0, None, FIRST_DELAY, 0.0
             self._move(WAITING)
         else:

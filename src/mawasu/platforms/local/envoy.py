@@ -20,7 +20,7 @@ from mawasu.errors import PlatformError
 from mawasu.gateway import listener
 from mawasu.gateway.authn import FILTER, digest
 from mawasu.gateway.routes import NAME
-from mawasu.platforms.local.durable import replace
+from mawasu.platforms.local.files import replace
 
 Resources = Sequence[dict[str, Any]]
 

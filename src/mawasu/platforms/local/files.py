@@ -1,4 +1,4 @@
-"""Two things about files: holding one alone, across threads and processes; writing one so that it stays."""
+"""Two things about files: holding one alone, across threads and processes; writing one whole, and for good."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mawasu.errors import CancelledError
+from mawasu.errors import CancelledError, PlatformError
 from mawasu.ports import Cancel
+from mawasu.store.durable import reported, sync_directory
+
+POLL = 0.01
 
 
 @contextlib.contextmanager
-def locked(path: Path, cancel: Cancel | None = None) -> Iterator[None]:
-    """Hold `path` (made if need be) alone, waiting for whoever has it. Raises CancelledError when given up."""
+def locked(path: Path, *, cancel: Cancel | None = None, timeout: float | None = None) -> Iterator[None]:
+    """Hold `path` (made if need be) alone, waiting for whoever has it.
+
+    Raises CancelledError when given up, PlatformError when it is not free within `timeout` seconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout if timeout is not None else None
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while not taken(descriptor):
             if cancel is not None and cancel.is_set():
                 raise CancelledError(f"given up while another build held {path.name}")
-            time.sleep(0.02)
+            if deadline is not None and time.monotonic() > deadline:
+                cause = f"{path} has been held by another process for more than {timeout:g} s"
+                raise PlatformError(cause, "end it, then try again")
+            time.sleep(POLL)
         yield
     finally:
         os.close(descriptor)
@@ -38,21 +48,19 @@ def taken(descriptor: int) -> bool:
     return True
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Old bytes or new ones, never a part, and on the disk when this returns."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).rename(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Old bytes or new ones for every reader, never a part; `durable`: on the disk when this returns."""
+    with reported("write", path):
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # only its owner's (0600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            Path(name).rename(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        if durable:
+            sync_directory(path.parent)

@@ -23,8 +23,8 @@ from mawasu.gateway.forms import Served
 from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
 from mawasu.gateway.openapi import parse_site
 from mawasu.home import Home
-from mawasu.platforms.local.durable import locked, replace
 from mawasu.platforms.local.envoy import POLL, Envoy
+from mawasu.platforms.local.files import locked, replace
 from mawasu.platforms.local.keys import KeyRing
 from mawasu.words import Site
 
@@ -165,7 +165,7 @@ class Table:
 
     def lock(self) -> AbstractContextManager[None]:
         """One writer at a time, whichever process it is in."""
-        return locked(self._home.gateway / "lock", 3 * PATIENCE)
+        return locked(self._home.gateway / "lock", timeout=3 * PATIENCE)
 
     def load(self) -> Sequence[Site]:
         """The sites that were served last. Raises CorruptError."""
@@ -178,7 +178,7 @@ class Table:
             raise CorruptError(f"{self._path} is not a table of sites: {error}", hint) from error
 
     def save(self, sites: Sequence[Site]) -> None:
-        replace(self._path, msgspec.json.encode(list(sites)), durable=True)
+        replace(self._path, msgspec.json.encode(list(sites)))
 
     def lay_out(self, sites: Sequence[Site]) -> dict[str, str]:
         """Write the files for an Envoy that is not running yet; returns the versions it must take."""

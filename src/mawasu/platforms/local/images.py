@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from mawasu.errors import CancelledError, PlatformError, StepError
 from mawasu.home import Home
 from mawasu.platforms.local import linux, processes
-from mawasu.platforms.local.files import locked, write_durably
+from mawasu.platforms.local.files import locked, replace
 from mawasu.platforms.local.limits import Limiter, Limits
 from mawasu.platforms.local.logs import Printed
 from mawasu.platforms.local.mirrors import Mirrors
@@ -66,7 +66,7 @@ class LocalImages:
         """
         path = self._path(spec.key)
         if not self.has(spec.key):
-            with locked(self._home.images / ".locks" / path.name, cancel):
+            with locked(self._home.images / ".locks" / path.name, cancel=cancel):
                 if not self.has(spec.key):
                     self._make(spec, path, log, cancel)
         return Image(spec.key, str(path))
@@ -76,7 +76,7 @@ class LocalImages:
             with workspace(self._home.workspaces) as scratch:
                 _Making(self._home.uv_cache, self._sandbox, self._limiter, log, cancel).make(spec, path, scratch)
             linux.flush(path)  # or a power cut could leave a mark of completeness on files that are not
-            write_durably(path / _COMPLETE, f"{spec.name}\n".encode(), 0o644)  # last of all
+            replace(path / _COMPLETE, f"{spec.name}\n".encode())  # last of all
         except OSError as error:
             remove(path)
             raise PlatformError(f"cannot make the image in {path}: {error.strerror}", "is the disk full?") from error

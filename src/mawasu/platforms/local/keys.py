@@ -20,7 +20,8 @@ from mawasu.errors import CorruptError, UsageError
 from mawasu.gateway.credentials import KID
 from mawasu.gateway.schemes import OURS
 from mawasu.home import Home
-from mawasu.platforms.local.durable import replace, sync_directory
+from mawasu.platforms.local.files import replace
+from mawasu.store.durable import sync_directory
 from mawasu.words import PublicKey
 
 _GRANT = re.compile(r"\*|(\*|[a-z0-9][a-z0-9._-]*)/(\*|[a-z0-9][a-z0-9._-]*)")
@@ -45,7 +46,7 @@ class KeyRing:
         key = PublicKey(name, consumer, jwk, tuple(dict.fromkeys(grants)), now, expires)
         self._home.create()
         self._home.keys.mkdir(mode=0o700, exist_ok=True)
-        replace(self._path(name), msgspec.json.encode(key) + b"\n", durable=True)
+        replace(self._path(name), msgspec.json.encode(key) + b"\n")
         return key, token
 
     def list(self) -> Sequence[PublicKey]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
+from mawasu.platforms.local.redact import LONGEST_LINE, pattern
 from mawasu.ports import Log
 
 CAP = 10_000_000
 """Bytes of output kept per step."""
-
-_LONGEST = 65_536  # a line without end is cut here
-_SHORTEST_SECRET = 4  # shorter values would blacken ordinary words
 
 
 class Printed:
@@ -19,7 +16,7 @@ class Printed:
 
     def __init__(self, log: Log, secrets: Iterable[str] = (), cap: int = CAP) -> None:
         self._log = log
-        self._secret, self._reach = _pattern(secrets)
+        self._secret, self._reach = pattern(secrets)
         self._room = cap
         self._cap = cap
         self._rest = bytearray()
@@ -33,7 +30,7 @@ class Printed:
         self._room -= len(piece)
         self._rest += new
         end = len(self._rest) - len(new) + new.rfind(b"\n") + 1 if b"\n" in new else 0
-        if len(self._rest) - end > _LONGEST:
+        if len(self._rest) - end > LONGEST_LINE:
             self._rest = bytearray(self._hide(self._rest))
             end = len(self._rest) - self._reach  # what is kept may be the begin of a secret
         if end:
@@ -58,12 +55,3 @@ class Printed:
 
     def _hide(self, data: bytearray) -> bytes:
         return bytes(data) if self._secret is None else self._secret.sub(b"***", data)
-
-
-def _pattern(secrets: Iterable[str]) -> tuple[re.Pattern[bytes] | None, int]:
-    """What finds any of the values, and how long the longest is. Values of several lines are found by their lines."""
-    values = {line.strip().encode() for secret in secrets for line in secret.split("\n")}
-    found = sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
-    if not found:
-        return None, 0
-    return re.compile(b"|".join(re.escape(value) for value in found)), len(found[0])

@@ -35,8 +35,11 @@ class ProcessStatus(Value, frozen=True):
 class ProcessHost(Protocol):
     """Keeps named processes running: also when they die, also when whoever asked for them does."""
 
-    def start(self, name: str, argv: list[str], env: dict[str, str], log: Path) -> None:
-        """Nothing happens when it runs like this; when it runs otherwise, it is ended and started like this."""
+    def start(self, name: str, argv: list[str], env: dict[str, str], log: Path, hide: Sequence[str] = ()) -> None:
+        """Nothing happens when it runs like this; when it runs otherwise, it is ended and started like this.
+
+        `hide` names the variables of `env` that are secrets: their values are kept out of the log.
+        """
 
     def stop(self, name: str, drain: float) -> None:
         """SIGTERM, at most `drain` seconds, SIGKILL for all it started. Returns when nothing is left of it."""
@@ -52,8 +55,9 @@ class LocalProcesses:
     def __init__(self, home: Home) -> None:
         self._home = home
 
-    def start(self, name: str, argv: list[str], env: dict[str, str], log: Path) -> None:
-        self._order({"do": "start", "name": name, "argv": argv, "env": env, "log": str(log.absolute())})
+    def start(self, name: str, argv: list[str], env: dict[str, str], log: Path, hide: Sequence[str] = ()) -> None:
+        order = {"name": name, "argv": argv, "env": env, "log": str(log.absolute()), "hide": sorted(hide)}
+        self._order({"do": "start", **order})
 
     def stop(self, name: str, drain: float) -> None:
         self._order({"do": "stop", "name": name, "drain": drain}, patience=drain + PATIENCE)

@@ -12,7 +12,7 @@ import msgspec
 
 from mawasu.errors import CorruptError, StepError, UsageError
 from mawasu.home import Home
-from mawasu.platforms.local.files import locked, write_durably
+from mawasu.platforms.local.files import locked, replace
 from mawasu.words import Value
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Secrets:
                 raise CorruptError(
                     f"{self._key} is gone, and with it every secret", "restore it, or unset and set them"
                 )
-            write_durably(self._key, AESGCM.generate_key(256))
+            replace(self._key, AESGCM.generate_key(256))
         return AESGCM(self._key.read_bytes())
 
     def _read(self) -> Sequence[_Sealed]:
@@ -146,7 +146,7 @@ class Secrets:
             raise CorruptError(f"{self._file} cannot be read: {error}", "restore it from a backup") from error
 
     def _write(self, sealed: Sequence[_Sealed]) -> None:
-        write_durably(self._file, msgspec.json.encode(sorted(sealed, key=lambda one: one.scope)))
+        replace(self._file, msgspec.json.encode(sorted(sealed, key=lambda one: one.scope)))
 
 
 def _opens(pattern: str, environment: str, preview: bool) -> bool:

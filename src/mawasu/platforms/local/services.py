@@ -154,7 +154,8 @@ class LocalServices:
         )
         environ = worker_environ(spec, room, model)
         argv = self._worker_command(spec, room, files, model, environ)
-        self._host.start(f"{place.name}.{number}.worker", argv, environ, self._log(spec, number, "worker"))
+        log = self._log(spec, number, "worker")
+        self._host.start(f"{place.name}.{number}.worker", argv, environ, log, tuple(spec.secrets))
         server = [sys.executable, "-P", "-m", "mawasu.serving", "--config", msgspec.json.encode(config).decode()]
         self._host.start(f"{place.name}.{number}.server", server, server_environ(), self._log(spec, number, "server"))
 

@@ -148,9 +148,11 @@ class Supervisor:
     def order_ping(self, _reply: Any) -> dict[str, Any]:
         return {"pid": os.getpid()}
 
-    def order_start(self, _reply: Any, name: str, argv: list[str], env: dict[str, str], log: str) -> dict[str, Any]:
+    def order_start(
+        self, _reply: Any, name: str, argv: list[str], env: dict[str, str], log: str, hide: list[str]
+    ) -> dict[str, Any]:
         """Answers once the process exists (or its first attempt failed: it is tried again)."""
-        command = Command(argv, env, log)
+        command = Command(argv, env, log, hide)
         child = self._children.get(name)
         if child is None or child.gone:
             self._save(name, command)

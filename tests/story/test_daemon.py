@@ -1,0 +1,203 @@
+"""What survives: the daemon killed, the supervisor killed, pushes while it is down, swaps under load."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.story import texts
+from tests.story.world import Mawasu, Repo, eventually
+
+FEATURE = "sums"
+
+
+class Callers:
+    """Two clients, one with a connection for each call, asking as fast as answers come."""
+
+    def __init__(self, mawasu: Mawasu, feature: str) -> None:
+        self.answers: Counter[str] = Counter()
+        self._mawasu, self._path = mawasu, f"/{feature}/staging/predict"
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(2)]
+
+    def _call(self) -> None:
+        while not self._stop.wait(0.005):
+            answer = self._mawasu.call(self._path)
+            self.answers[str(answer.body["says"]) if answer.status == 200 else f"failed: {answer}"] += 1
+
+    @property
+    def failed(self) -> dict[str, int]:
+        return {text: count for text, count in self.answers.items() if text.startswith("failed")}
+
+    def more(self, count: int = 50) -> None:
+        """Return after so many more answers."""
+        enough = self.answers.total() + count
+        eventually(lambda: self.answers.total() >= enough, f"{count} answers")
+
+
+@contextlib.contextmanager
+def callers(mawasu: Mawasu, feature: str = FEATURE) -> Iterator[Callers]:
+    found = Callers(mawasu, feature)
+    for thread in found._threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        found._stop.set()
+        for thread in found._threads:
+            thread.join()
+
+
+def started(own: Mawasu, name: str = FEATURE) -> Repo:
+    """Up, with one feature served."""
+    own.up()
+    repo = own.repo(name, texts.project(name))
+    assert "staging serves" in repo.push()
+    return repo
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not alive_pid(pid), f"the end of process {pid}")
+
+
+def alive_pid(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def supervised(own: Mawasu) -> dict[str, int]:
+    """Name → process of all that the supervisor runs."""
+    return {process["name"]: process["pid"] for process in ask_supervisor(own, "status")["processes"]}
+
+
+def ask_supervisor(own: Mawasu, what: str) -> dict[str, list[dict[str, int]]] | dict[str, int]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(own.home / "run" / "supervisor.sock"))
+        connection.sendall(json.dumps({"do": what}).encode() + b"\n")
+        answer: dict[str, int] = json.loads(connection.makefile().readline())
+        return answer
+
+
+def starts(own: Mawasu, feature: str, number: int, step: str) -> int:
+    """How often a step was begun in a build, by the ledger's entries."""
+    entries = (json.loads(path.read_text()) for path in (own.home / "records" / "ledger" / feature).rglob("*") if path.is_file())
+    bodies = (entry["body"] for entry in entries)
+    return sum((b["kind"], b.get("build"), b.get("step")) == ("step.started", number, step) for b in bodies)
+
+
+def test_a_killed_daemon_fails_no_request_and_is_adopted_again(own: Mawasu) -> None:
+    repo = started(own)
+    before = supervised(own)
+    with callers(own) as calling:
+        calling.more()
+        kill(own.pid())
+        calling.more()
+        assert own.cli("status", "--json").json()["up"] is None
+        own.up()
+        calling.more()
+        assert supervised(own) == before
+        repo.push_files({"api/handler.py": texts.handler("two")})
+        calling.more()
+    assert calling.failed == {}
+    assert set(calling.answers) == {"one", "two"}
+
+
+def test_a_build_cut_off_by_a_kill_goes_on_at_its_first_unfinished_step(own: Mawasu) -> None:
+    repo = started(own)
+    mark = own.top / "data" / "go"
+    slow = "import os, pathlib, time\nprint('training', flush=True)\ntime.sleep(1.5)\n" + texts.train(2.0)
+    repo.commit({"training/train.py": slow, "data/points.csv": texts.points(2)})
+    repo.push("main", "-o", "nofollow")
+    log = own.home / "records" / "logs" / FEATURE / "000002" / "train.log"
+    eventually(lambda: log.exists() and "training" in log.read_text(), "training")
+    kill(own.pid())
+    own.up()
+    assert own.finished(FEATURE, 2)["result"] == "served"
+    assert own.call(f"/{FEATURE}/staging/predict").body["score"] == 1.0
+    assert starts(own, FEATURE, 2, "data/points") == 1
+    assert starts(own, FEATURE, 2, "train") == 2
+    assert not mark.exists()
+
+
+def test_of_three_pushes_in_a_row_the_last_one_is_served(own: Mawasu) -> None:
+    repo = started(own)
+    for says, weight in (("a", 2.0), ("b", 3.0), ("c", 4.0)):
+        repo.commit({"api/handler.py": texts.handler(says), "training/train.py": texts.train(weight)})
+        repo.push("main", "-o", "nofollow")
+    eventually(lambda: own.says(FEATURE) == "c", "the last push served")
+    results = {build["push"]["new"]: build["result"] for build in own.builds(FEATURE)}
+    heads = repo.git("log", "--format=%H", "-3").out.split()
+    assert results[heads[0]] == "served"
+    # How far the older ones came is chance: superseded, served before the next was pushed, or never seen.
+    assert {results.get(head, "superseded") for head in heads[1:]} <= {"superseded", "served"}
+    assert own.call(f"/{FEATURE}/staging/predict").body == {"score": 2.0, "says": "c"}
+
+
+def test_ten_deliveries_of_one_push_are_one_build(own: Mawasu) -> None:
+    repo = started(own)
+    old, new = repo.git("rev-parse", "HEAD").out.strip(), repo.commit({"api/handler.py": texts.handler("two")})
+    repo.push()
+    message = {"op": "push", "project": FEATURE, "updates": [[old, new, "refs/heads/main"]]}
+    said = [deliver(own, message) for _ in range(10)]
+    assert all(answers[-1] == {"done": True} for answers in said)
+    assert [build["number"] for build in own.builds(FEATURE)] == [2, 1]
+
+
+def deliver(own: Mawasu, message: object) -> list[object]:
+    """What the daemon answers to a hook's message."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(own.home / "run" / "daemon.sock"))
+        connection.sendall(json.dumps(message).encode() + b"\n")
+        return [json.loads(line) for line in connection.makefile()]
+
+
+def test_a_push_while_mawasu_is_down_is_picked_up_at_its_start(own: Mawasu) -> None:
+    repo = started(own)
+    own.down()
+    assert own.call(f"/{FEATURE}/staging/predict").status == 0
+    said = repo.push_files({"api/handler.py": texts.handler("two")})
+    assert "mawasu is not running: your push is safe and will be picked up by `mawasu up`" in said
+    repo.git("push", "-q", "mawasu", "main:refs/heads/other")
+    own.up()
+    eventually(lambda: own.says(FEATURE) == "two", "the push that waited")
+    eventually(lambda: own.says(FEATURE, "preview-other") == "two", "the branch that waited")
+
+
+def test_what_was_served_is_served_again_after_down_and_up(own: Mawasu) -> None:
+    started(own)
+    key = own.key
+    own.down()
+    own.up()
+    assert own.says(FEATURE) == "one"
+    assert own.call(f"/{FEATURE}/staging/predict", key).status == 200
+    own.cli("down", "--keep-serving")
+    assert own.says(FEATURE) == "one"
+    own.up()
+    assert own.status()[f"{FEATURE}/staging"]["state"] == "in sync"
+
+
+def test_a_killed_supervisor_is_brought_back_with_all_it_ran(own: Mawasu) -> None:
+    started(own)
+    kill(ask_supervisor(own, "ping")["pid"])
+    eventually(lambda: own.says(FEATURE) == "one", "serving again without anybody's help", 30.0)
+
+
+def test_twenty_swaps_under_load_fail_no_request(own: Mawasu) -> None:
+    repo = started(own)
+    with callers(own) as calling:
+        for number in range(20):
+            repo.push_files({"api/handler.py": texts.handler(f"swap {number}")})
+        calling.more()
+    assert calling.failed == {}
+    assert len(calling.answers) == 21
