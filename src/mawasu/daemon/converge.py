@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.pushes import Pushes
@@ -18,26 +19,19 @@ from mawasu.git.repository import read_tree
 from mawasu.ledger.fold import EnvironmentState, ReleaseState, State
 from mawasu.plan import Known
 from mawasu.ports import Log
-from mawasu.words import Commit, Site
-
-
-@dataclass
-class Broken:
-    """A served release that could not be brought back; the others serve on."""
-
-    feature: str
-    environment: str
-    error: MawasuError
+from mawasu.words import Commit, Health, Site
 
 
 class Converge:
     def __init__(self, shop: Shop, live: Live, ledgers: Ledgers, log: Log) -> None:
         self.shop, self.live, self.ledgers, self.log = shop, live, ledgers, log
 
-    def adopt(self) -> list[Broken]:
-        """Every served revision runs (those that do are left as they are), the gateway serves them, others end."""
-        sites: list[Site] = []
-        broken: list[Broken] = []
+    def adopt(self) -> None:
+        """Every served revision runs (those that do are left as they are), the gateway serves them, others end.
+
+        One that cannot be brought back is logged, and the others serve on.
+        """
+        revived: list[tuple[Site, float]] = []
         wanted: set[str] = set()
         for feature, ledger in self.ledgers.all().items():
             state = ledger.state()
@@ -45,18 +39,25 @@ class Converge:
                 if environment.serving is None:
                     continue
                 wanted.add(environment.serving.revision)
-                try:
-                    sites.append(self._revive(state, environment))
-                except MawasuError as error:
-                    broken.append(Broken(feature, environment.name, error))
-                    self.log.write(f"{feature}/{environment.name}: {error}")
-        self.live.sites.put(*sites)
+                with self._logged(f"{feature}/{environment.name}"):
+                    revived.append(self._revive(state, environment))
+        for site, timeout in revived:  # all have been started: they come up side by side
+            with self._logged(f"{site.feature}/{site.environment}"):
+                self.live.services.wait_ready(site.endpoint.revision, timeout, threading.Event())
+                self.live.services.grant(site.endpoint.revision)
+        self.live.sites.put(*(site for site, _ in revived))
         for status in self.live.services.running():
             if status.revision not in wanted:
                 self.live.services.stop(status.revision, drain=0)
-        return broken
 
-    def _revive(self, state: State, environment: EnvironmentState) -> Site:
+    @contextmanager
+    def _logged(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except MawasuError as error:
+            self.log.write(f"{where}: {error}")
+
+    def _revive(self, state: State, environment: EnvironmentState) -> tuple[Site, float]:
         assert environment.serving is not None
         release = state.releases[environment.serving.release]
         at = self._commit(state, release)
@@ -75,10 +76,18 @@ class Converge:
             release.parts.get("model"),
             lambda names, step: self.shop.secrets(names, environment.name, step, preview),
         )
+        if self._fails(spec.revision):  # for want of what is here again now (the cache was deleted): afresh
+            self.live.services.stop(spec.revision, drain=0)
         endpoint = self.live.services.start(spec, self.log)
-        self.live.services.wait_ready(spec.revision, spec.resources.timeout, threading.Event())
-        self.live.services.grant(spec.revision)
-        return site_of(at, environment.name, endpoint)
+        return site_of(at, environment.name, endpoint), spec.resources.timeout
+
+    def _fails(self, revision: str) -> bool:
+        """Whether it was started, and ended, since it was last ready."""
+        return any(
+            status.restarts > 0 and status.health is not Health.READY
+            for status in self.live.services.running()
+            if status.revision == revision
+        )
 
     def _commit(self, state: State, release: ReleaseState) -> CommitOf:
         build = state.builds[release.build]
