@@ -1,1 +1,1 @@
-"""Benchmarks that anyone can run again: `python -m bench [NAME…] [--json FILE]`; what they mean is in docs/performance.md."""
+"""Benchmarks that anyone can run again: `python -m bench [NAME…] [--json FILE]`. See docs/performance.md."""

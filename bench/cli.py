@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from bench.report import Report, alternately
 from bench.world import MAWASU, environment, place, run
@@ -18,7 +19,7 @@ def measure(quick: bool) -> list[Report]:
             "mawasu status (empty home)": [MAWASU, "status"],
             "ceiling: python -c pass": [sys.executable, "-c", "pass"],
         }
-        doers = {name: (lambda argv=argv: run(argv, top, environ)) for name, argv in commands.items()}
+        doers = {name: partial(run, argv, top, environ) for name, argv in commands.items()}
         alternately(doers, 1)  # byte code and file cache
         times = alternately(doers, 2 if quick else 15)
     report = Report("Start of the command")

@@ -44,9 +44,16 @@ def bodies(build: int) -> list[AnyBody]:
     for step, key in keys.items():
         found.append(StepStarted(build, step, key))
         if step == "register":
-            found.append(ReleaseRegistered(build, release, f"long/main/{build:07x}", push.new or "", "main", {"model": keys["train"]}, keys))
+            found.append(
+                ReleaseRegistered(
+                    build, release, f"long/main/{build:07x}", push.new or "", "main", {"model": keys["train"]}, keys
+                )
+            )
         if step == "switch":
-            found += [SwitchIntended(build, "staging", release, revision), Switched(build, "staging", release, revision)]
+            found += [
+                SwitchIntended(build, "staging", release, revision),
+                Switched(build, "staging", release, revision),
+            ]
         outputs = {"MAWASU_MODEL": keys["train"]} if step == "train" else {}
         found.append(StepFinished(build, step, key, Outcome(Result.OK, outputs, 0.1)))
     return [*found, BuildFinished(build, Result.SERVED, "staging serves it", seconds=1.0)]

@@ -161,12 +161,17 @@ def _tell(bench: Bench, decided: list[tuple[float, float, float]]) -> list[Repor
     goals = GOALS if bench.kind == "plain" else {}
     for scenario, pushes in bench.pushes.items():
         whole.add(_SAYS[scenario], milliseconds([push.served for push in pushes]), limit=goals.get(scenario))
-    whole.add("… and until `git push` itself returns (trains)", milliseconds([push.returned for push in bench.pushes["everything"]]))
+    whole.add(
+        "… and until `git push` itself returns (trains)",
+        milliseconds([push.returned for push in bench.pushes["everything"]]),
+    )
     alone = [pushing - plain for _, pushing, plain in decided]
     limit = DECIDED if bench.kind == "plain" else None
     whole.add("docs only: queued → decided", milliseconds([ledger for ledger, _, _ in decided]), limit=limit)
     whole.add("docs only: whole `git push`, less one without hooks", milliseconds(alone), limit=limit)
-    whole.add("ceiling: `git push` to a bare repository without hooks", milliseconds([plain for _, _, plain in decided]))
+    whole.add(
+        "ceiling: `git push` to a bare repository without hooks", milliseconds([plain for _, _, plain in decided])
+    )
     return [whole, *(_stages(scenario, pushes) for scenario, pushes in bench.pushes.items())]
 
 

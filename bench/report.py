@@ -7,7 +7,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,13 +67,19 @@ class Report:
         widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
         lines = [self.title, *(f"  {line}" for line in self.lines)]
         for line in (head, *body):
-            cells = (cell.ljust(width) if i in (0, 5) else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths, strict=True)))
+            cells = (
+                cell.ljust(width) if i in (0, 5) else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
             lines.append(f"  {'  '.join(cells)}".rstrip())
         return "\n".join(lines)
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        rows = [{**asdict(row), "median": row.median, "kept": None if row.limit is None else row.median <= row.limit} for row in self.rows]
+        rows = [
+            {**asdict(row), "median": row.median, "kept": None if row.limit is None else row.median <= row.limit}
+            for row in self.rows
+        ]
         return {"title": self.title, "lines": self.lines, "rows": rows}
 
 
@@ -99,7 +105,7 @@ def timed(do: Callable[[], object], times: int) -> list[float]:
     return found
 
 
-def alternately(doers: dict[str, Callable[[], object]], times: int) -> dict[str, list[float]]:
+def alternately(doers: Mapping[str, Callable[[], object]], times: int) -> dict[str, list[float]]:
     """Milliseconds of each, one after the other in every round, so that what the machine does meanwhile hits all."""
     found: dict[str, list[float]] = {name: [] for name in doers}
     for _ in range(times):

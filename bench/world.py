@@ -1,4 +1,4 @@
-"""mawasu as its users have it, in a temporary place: the command, a home of its own, git, and callers of the gateway."""
+"""mawasu as its users have it, in a temporary place: the command, a home of its own, git, callers of the gateway."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,11 +22,12 @@ from mawasu.ledger.ledger import Ledger
 
 BIN = Path(sys.executable).parent
 MAWASU = str(BIN / "mawasu")
+_NETWORK = re.compile(r"(UV|PIP|SSL|REQUESTS)_\w+|\w+_(proxy|PROXY)")  # how this machine reaches packages
 
 
 def environment(top: Path) -> dict[str, str]:
     """Of every command that is measured: nobody's git settings, byte code is kept, one home below `top`."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name == "LANG" or _NETWORK.fullmatch(name)}
     if "PYTHONPATH" in os.environ:  # it may be relative, and commands run elsewhere
         entries = os.environ["PYTHONPATH"].split(os.pathsep)
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in entries)
@@ -42,7 +44,9 @@ def environment(top: Path) -> dict[str, str]:
 
 def run(argv: list[str], cwd: Path, environ: Mapping[str, str], *, check: bool = True) -> str:
     """Run a command to its end: all it printed. Raises SystemExit with that if it fails."""
-    done = subprocess.run(argv, cwd=cwd, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        argv, cwd=cwd, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     if check and done.returncode:
         raise SystemExit(f"{' '.join(argv)} ended with status {done.returncode}\n{done.stdout}")
     return done.stdout
@@ -69,6 +73,8 @@ def living() -> Iterator[World]:
             world.key = json.loads(world.mawasu("keys", "create", "bench", "--json"))["key"]
             yield world
         finally:
+            for caller in world.callers:
+                caller.close()
             run([MAWASU, "down"], top, world.environ, check=False)
 
 
@@ -79,6 +85,7 @@ class World:
         self.home = Home(top / "m")
         self.port = free_port()
         self.key = ""
+        self.callers: list[Caller] = []
 
     def mawasu(self, *arguments: str, cwd: Path | None = None) -> str:
         return run([MAWASU, *arguments], cwd or self.top, self.environ)
@@ -105,7 +112,9 @@ class World:
         return Ledger(self.home.ledger, feature, self.top / "checkpoints")
 
     def caller(self, feature: str) -> Caller:
-        return Caller(self.port, f"/{feature}/staging/predict", self.key)
+        """Its connection is closed with the world."""
+        self.callers.append(caller := Caller(self.port, f"/{feature}/staging/predict", self.key))
+        return caller
 
 
 class Repo:
@@ -128,7 +137,9 @@ class Repo:
 
     def start_push(self, remote: str = "mawasu") -> subprocess.Popen[str]:
         argv = ["git", "push", "-q", remote, "main"]
-        return subprocess.Popen(argv, cwd=self.path, env=self.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            argv, cwd=self.path, env=self.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
 
     def push(self, remote: str = "mawasu") -> float:
         """Push main to its end: seconds."""
@@ -148,6 +159,9 @@ class Caller:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         self._path = path
         self.headers = {"content-type": "application/json", "x-api-key": key}
+
+    def close(self) -> None:
+        self._connection.close()
 
     def ask(self) -> tuple[int, Any]:
         """Status and JSON body; (0, None) when there was no answer."""

@@ -1,0 +1,24 @@
+"""Benchmarks do not rot: the smallest form of each runs and finds what it is there to find."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from bench.__main__ import NAMES
+from bench.report import Report
+
+
+def rows(report: Report) -> dict[str, float]:
+    return {row.what: row.median for row in report.rows}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smallest_form_of_a_benchmark_runs(name: str) -> None:
+    reports: list[Report] = importlib.import_module(f"bench.{name}").measure(quick=True)
+    for report in reports:
+        assert report.rows, report.title
+        assert report.text().startswith(report.title)
+        assert all(row["median"] >= 0 for row in report.plain()["rows"])
+    if name == "swap":
+        assert all(count == 0 for what, count in rows(reports[0]).items() if what.startswith("failed"))
