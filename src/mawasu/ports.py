@@ -88,6 +88,9 @@ class Services(Protocol):
 
     def running(self) -> Sequence[RevisionStatus]: ...
 
+    def printed(self, revision: str, lines: int) -> Sequence[str]:
+        """The last lines that each replica's own code printed. [] for an unknown revision."""
+
 
 class Gateway(Protocol):
     @property

@@ -1,4 +1,7 @@
-"""What in docs/mawasu-yaml.md is made from the language and its examples: `python -m tests.docs.reference` renews it."""
+"""What in docs/mawasu-yaml.md is made from the language and its examples.
+
+`python -m tests.docs.reference` renews it.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ KEYS = ("<!-- keys: made by tests/docs/reference.py -->", "<!-- /keys -->")
 EXAMPLE = ("<!-- example: made by tests/docs/reference.py from spec/examples/full.yaml -->", "<!-- /example -->")
 
 
-def keys(section: Section = MAWASU_YAML, path: str = "") -> Iterator[tuple[str, Key]]:
+def every_key(section: Section = MAWASU_YAML, path: str = "") -> Iterator[tuple[str, Key]]:
     """Every key by its dotted path; `<name>` stands for a name that the file chooses."""
     for name, key in section.keys.items():
         here = f"{path}{name}"
         yield here, key
         match key.kind:
             case Section() as inner:
-                yield from keys(inner, f"{here}.")
+                yield from every_key(inner, f"{here}.")
             case MapOf(value=Section() as inner):
-                yield from keys(inner, f"{here}.<name>.")
+                yield from every_key(inner, f"{here}.<name>.")
 
 
 def expects(key: Key) -> str:
@@ -39,7 +42,7 @@ def expects(key: Key) -> str:
 
 def table() -> str:
     rows = ["| key | what stands there | |", "|---|---|---|"]
-    for path, key in keys():
+    for path, key in every_key():
         said = key.doc + (" **Required.**" if key.required else "")
         rows.append(f"| `{path}` | {_cell(expects(key))} | {_cell(said)} |")
     return "\n".join(rows)
@@ -47,7 +50,7 @@ def table() -> str:
 
 def refused() -> list[str]:
     """Keys that are known and not built yet."""
-    return [path for path, key in keys() if isinstance(key.kind, NotBuilt)]
+    return [path for path, key in every_key() if isinstance(key.kind, NotBuilt)]
 
 
 def _cell(text: str) -> str:

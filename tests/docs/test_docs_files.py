@@ -15,7 +15,7 @@ from mawasu.spec import load
 from mawasu.spec.examples import parse_examples
 from mawasu.spec.language import MAWASU_YAML
 from tests.docs import reference
-from tests.docs.pages import PAGES, Block, blocks, name
+from tests.docs.pages import PAGES, ROOT, Block, blocks, name
 
 WHOLE, PART = "yaml mawasu.yaml", "yaml part of mawasu.yaml"
 LEAST = """\
@@ -72,23 +72,25 @@ def test_python_of_a_page_is_python(block: Block) -> None:
 def test_the_manual_shows_every_key_of_the_language_and_its_full_example() -> None:
     page = reference.PAGE.read_text(encoding="utf-8")
     assert reference.renewed(page) == page, "renew it: python -m tests.docs.reference"
-    assert all(f"`{path}`" in page for path, _ in reference.keys())
+    assert all(f"`{path}`" in page for path, _ in reference.every_key())
 
 
 def test_the_readme_names_every_key_that_is_refused() -> None:
-    limits = (reference.ROOT / "README.md").read_text(encoding="utf-8").partition("## Limits")[2]
+    limits = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Limits")[2]
     unnamed = [path for path in reference.refused() if path.rpartition(".")[2] not in limits]
     assert not unnamed
 
 
 def test_every_error_has_its_row_in_the_page_of_errors() -> None:
-    rows = (reference.ROOT / "docs" / "errors.md").read_text(encoding="utf-8").splitlines()
-    for error in (MawasuError, *MawasuError.__subclasses__()):
+    rows = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").splitlines()
+    errors: list[type[MawasuError]] = [MawasuError, *MawasuError.__subclasses__()]
+    for error in errors:
         assert any(row.startswith(f"| {error.exit_status} | `{error.code}` |") for row in rows), error.code
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {WHOLE, PART, "yaml", "yaml auth/openapi.yaml", "yaml api/examples.yaml", "python", "sh", "ini", "pycon", ""}
+    files = {WHOLE, PART, "yaml", "yaml auth/openapi.yaml", "yaml api/examples.yaml"}
+    known = files | {"python", "pycon", "sh", "ini", ""}
     assert {block.info for page in PAGES for block in blocks(page)} <= known
 
 

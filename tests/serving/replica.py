@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -60,7 +61,8 @@ def request(
 ) -> Answer:
     connection = UnixConnection(path, timeout=20)
     try:
-        connection.request(method, target, body, headers or {})
+        with contextlib.suppress(BrokenPipeError):  # a refusal may come before all of the body has left
+            connection.request(method, target, body, headers or {})
         response = connection.getresponse()
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
     finally:

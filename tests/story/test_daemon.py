@@ -11,11 +11,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from mawasu.home import Home
+from mawasu.ledger.entries import StepStarted
+from mawasu.ledger.ledger import Ledger
 from tests.story import texts
 from tests.story.world import Mawasu, Repo, eventually
-
-FEATURE = "sums"
 
 
 class Callers:
@@ -28,7 +30,7 @@ class Callers:
         self._threads = [threading.Thread(target=self._call) for _ in range(2)]
 
     def _call(self) -> None:
-        while not self._stop.wait(0.005):
+        while not self._stop.wait(0.01):
             answer = self._mawasu.call(self._path)
             self.answers[str(answer.body["says"]) if answer.status == 200 else f"failed: {answer}"] += 1
 
@@ -43,7 +45,7 @@ class Callers:
 
 
 @contextlib.contextmanager
-def callers(mawasu: Mawasu, feature: str = FEATURE) -> Iterator[Callers]:
+def callers(mawasu: Mawasu, feature: str) -> Iterator[Callers]:
     found = Callers(mawasu, feature)
     for thread in found._threads:
         thread.start()
@@ -55,10 +57,10 @@ def callers(mawasu: Mawasu, feature: str = FEATURE) -> Iterator[Callers]:
             thread.join()
 
 
-def started(own: Mawasu, name: str = FEATURE) -> Repo:
+def started(mawasu: Mawasu, name: str) -> Repo:
     """Up, with one feature served."""
-    own.up()
-    repo = own.repo(name, texts.project(name))
+    mawasu.up()
+    repo = mawasu.repo(name, texts.project(name))
     assert "staging serves" in repo.push()
     return repo
 
@@ -75,127 +77,124 @@ def alive_pid(pid: int) -> bool:
         return False
 
 
-def supervised(own: Mawasu) -> dict[str, int]:
+def supervised(mawasu: Mawasu) -> dict[str, int]:
     """Name → process of all that the supervisor runs."""
-    return {process["name"]: process["pid"] for process in ask_supervisor(own, "status")["processes"]}
+    return {process["name"]: process["pid"] for process in ask_supervisor(mawasu, "status")["processes"]}
 
 
-def ask_supervisor(own: Mawasu, what: str) -> dict[str, list[dict[str, int]]] | dict[str, int]:
+def ask_supervisor(mawasu: Mawasu, what: str) -> Any:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(own.home / "run" / "supervisor.sock"))
+        connection.connect(str(mawasu.home / "run" / "supervisor.sock"))
         connection.sendall(json.dumps({"do": what}).encode() + b"\n")
-        answer: dict[str, int] = json.loads(connection.makefile().readline())
-        return answer
+        return json.loads(connection.makefile().readline())
 
 
-def starts(own: Mawasu, feature: str, number: int, step: str) -> int:
-    """How often a step was begun in a build, by the ledger's entries."""
-    entries = (json.loads(path.read_text()) for path in (own.home / "records" / "ledger" / feature).rglob("*") if path.is_file())
-    bodies = (entry["body"] for entry in entries)
-    return sum((b["kind"], b.get("build"), b.get("step")) == ("step.started", number, step) for b in bodies)
+def starts(mawasu: Mawasu, feature: str, number: int) -> Counter[str]:
+    """How often each step was begun in a build."""
+    home = Home(mawasu.home)
+    bodies = (entry.body for entry in Ledger(home.ledger, feature, home.checkpoints).entries(1))
+    return Counter(body.step for body in bodies if isinstance(body, StepStarted) and body.build == number)
 
 
-def test_a_killed_daemon_fails_no_request_and_is_adopted_again(own: Mawasu) -> None:
-    repo = started(own)
-    before = supervised(own)
-    with callers(own) as calling:
+def test_a_killed_daemon_fails_no_request_and_is_adopted_again(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "adopted")
+    before = supervised(mawasu)
+    with callers(mawasu, "adopted") as calling:
         calling.more()
-        kill(own.pid())
+        kill(mawasu.pid())
         calling.more()
-        assert own.cli("status", "--json").json()["up"] is None
-        own.up()
+        assert mawasu.cli("status", "--json").json()["up"] is None
+        mawasu.up()
         calling.more()
-        assert supervised(own) == before
+        assert supervised(mawasu) == before
         repo.push_files({"api/handler.py": texts.handler("two")})
         calling.more()
     assert calling.failed == {}
     assert set(calling.answers) == {"one", "two"}
 
 
-def test_a_build_cut_off_by_a_kill_goes_on_at_its_first_unfinished_step(own: Mawasu) -> None:
-    repo = started(own)
-    mark = own.top / "data" / "go"
+def test_a_build_cut_off_by_a_kill_goes_on_at_its_first_unfinished_step(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "resumed")
     slow = "import os, pathlib, time\nprint('training', flush=True)\ntime.sleep(1.5)\n" + texts.train(2.0)
     repo.commit({"training/train.py": slow, "data/points.csv": texts.points(2)})
     repo.push("main", "-o", "nofollow")
-    log = own.home / "records" / "logs" / FEATURE / "000002" / "train.log"
+    log = mawasu.home / "records" / "logs" / "resumed" / "000002" / "train.log"
     eventually(lambda: log.exists() and "training" in log.read_text(), "training")
-    kill(own.pid())
-    own.up()
-    assert own.finished(FEATURE, 2)["result"] == "served"
-    assert own.call(f"/{FEATURE}/staging/predict").body["score"] == 1.0
-    assert starts(own, FEATURE, 2, "data/points") == 1
-    assert starts(own, FEATURE, 2, "train") == 2
-    assert not mark.exists()
+    kill(mawasu.pid())
+    mawasu.up()
+    assert mawasu.finished("resumed", 2).result == "served"
+    assert mawasu.call("/resumed/staging/predict").body["score"] == 1.0
+    begun = starts(mawasu, "resumed", 2)
+    assert (begun["data/points"], begun["train"]) == (1, 2)
 
 
-def test_of_three_pushes_in_a_row_the_last_one_is_served(own: Mawasu) -> None:
-    repo = started(own)
+def test_of_three_pushes_in_a_row_the_last_one_is_served(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "hasty")
     for says, weight in (("a", 2.0), ("b", 3.0), ("c", 4.0)):
         repo.commit({"api/handler.py": texts.handler(says), "training/train.py": texts.train(weight)})
         repo.push("main", "-o", "nofollow")
-    eventually(lambda: own.says(FEATURE) == "c", "the last push served")
-    results = {build["push"]["new"]: build["result"] for build in own.builds(FEATURE)}
+    eventually(lambda: mawasu.says("hasty") == "c", "the last push served")
+    results = {build["push"]["new"]: build["result"] for build in mawasu.builds("hasty")}
     heads = repo.git("log", "--format=%H", "-3").out.split()
     assert results[heads[0]] == "served"
     # How far the older ones came is chance: superseded, served before the next was pushed, or never seen.
     assert {results.get(head, "superseded") for head in heads[1:]} <= {"superseded", "served"}
-    assert own.call(f"/{FEATURE}/staging/predict").body == {"score": 2.0, "says": "c"}
+    assert mawasu.call("/hasty/staging/predict").body == {"score": 2.0, "says": "c"}
 
 
-def test_ten_deliveries_of_one_push_are_one_build(own: Mawasu) -> None:
-    repo = started(own)
+def test_ten_deliveries_of_one_push_are_one_build(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "repeated")
     old, new = repo.git("rev-parse", "HEAD").out.strip(), repo.commit({"api/handler.py": texts.handler("two")})
     repo.push()
-    message = {"op": "push", "project": FEATURE, "updates": [[old, new, "refs/heads/main"]]}
-    said = [deliver(own, message) for _ in range(10)]
+    message = {"op": "push", "project": "repeated", "updates": [[old, new, "refs/heads/main"]]}
+    said = [deliver(mawasu, message) for _ in range(10)]
     assert all(answers[-1] == {"done": True} for answers in said)
-    assert [build["number"] for build in own.builds(FEATURE)] == [2, 1]
+    assert [build["number"] for build in mawasu.builds("repeated")] == [2, 1]
 
 
-def deliver(own: Mawasu, message: object) -> list[object]:
+def deliver(mawasu: Mawasu, message: object) -> list[object]:
     """What the daemon answers to a hook's message."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
-        connection.connect(str(own.home / "run" / "daemon.sock"))
+        connection.connect(str(mawasu.home / "run" / "daemon.sock"))
         connection.sendall(json.dumps(message).encode() + b"\n")
         return [json.loads(line) for line in connection.makefile()]
 
 
-def test_a_push_while_mawasu_is_down_is_picked_up_at_its_start(own: Mawasu) -> None:
-    repo = started(own)
-    own.down()
-    assert own.call(f"/{FEATURE}/staging/predict").status == 0
+def test_a_push_while_mawasu_is_down_is_picked_up_at_its_start(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "patient")
+    mawasu.down()
+    assert mawasu.call("/patient/staging/predict").status == 0
     said = repo.push_files({"api/handler.py": texts.handler("two")})
     assert "mawasu is not running: your push is safe and will be picked up by `mawasu up`" in said
     repo.git("push", "-q", "mawasu", "main:refs/heads/other")
-    own.up()
-    eventually(lambda: own.says(FEATURE) == "two", "the push that waited")
-    eventually(lambda: own.says(FEATURE, "preview-other") == "two", "the branch that waited")
+    mawasu.up()
+    eventually(lambda: mawasu.says("patient") == "two", "the push that waited")
+    eventually(lambda: mawasu.says("patient", "preview-other") == "two", "the branch that waited")
 
 
-def test_what_was_served_is_served_again_after_down_and_up(own: Mawasu) -> None:
-    started(own)
-    key = own.key
-    own.down()
-    own.up()
-    assert own.says(FEATURE) == "one"
-    assert own.call(f"/{FEATURE}/staging/predict", key).status == 200
-    own.cli("down", "--keep-serving")
-    assert own.says(FEATURE) == "one"
-    own.up()
-    assert own.status()[f"{FEATURE}/staging"]["state"] == "in sync"
+def test_what_was_served_is_served_again_after_down_and_up(mawasu: Mawasu) -> None:
+    started(mawasu, "lasting")
+    key = mawasu.key
+    mawasu.down()
+    mawasu.up()
+    assert mawasu.says("lasting") == "one"
+    assert mawasu.call("/lasting/staging/predict", key).status == 200
+    mawasu.cli("down", "--keep-serving")
+    assert mawasu.says("lasting") == "one"
+    mawasu.up()
+    assert mawasu.status()["lasting/staging"]["state"] == "in sync"
 
 
-def test_a_killed_supervisor_is_brought_back_with_all_it_ran(own: Mawasu) -> None:
-    started(own)
-    kill(ask_supervisor(own, "ping")["pid"])
-    eventually(lambda: own.says(FEATURE) == "one", "serving again without anybody's help", 30.0)
+def test_a_killed_supervisor_is_brought_back_with_all_it_ran(mawasu: Mawasu) -> None:
+    started(mawasu, "revived")
+    kill(ask_supervisor(mawasu, "ping")["pid"])
+    eventually(lambda: mawasu.says("revived") == "one", "serving again without anybody's help", 30.0)
 
 
-def test_twenty_swaps_under_load_fail_no_request(own: Mawasu) -> None:
-    repo = started(own)
-    with callers(own) as calling:
+def test_twenty_swaps_under_load_fail_no_request(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "swapped")
+    with callers(mawasu, "swapped") as calling:
         for number in range(20):
             repo.push_files({"api/handler.py": texts.handler(f"swap {number}")})
         calling.more()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mawasu.words import Result
 from tests.story import texts
 from tests.story.world import Mawasu, Repo, alive, eventually
 
@@ -30,11 +31,11 @@ def first(mawasu: Mawasu) -> tuple[Repo, str]:
 def served(mawasu: Mawasu, first: tuple[Repo, str]) -> Iterator[Repo]:
     """The good commit, checked out; whatever is pushed on top of it, the old release serves on and nothing is lost."""
     repo, good = first
-    before = mawasu.status()[f"{FEATURE}/staging"]["revision"]
+    before = mawasu.serving(FEATURE)
     repo.git("reset", "-q", "--hard", good)
     yield repo
     assert mawasu.says(FEATURE) == "one"
-    assert mawasu.status()[f"{FEATURE}/staging"]["revision"] == before
+    assert mawasu.serving(FEATURE) == before
     assert not list((mawasu.home / "cache" / "workspaces").glob("*"))
 
 
@@ -42,12 +43,9 @@ def push_broken(repo: Repo, files: Mapping[str, str]) -> str:
     """Push a commit on top of the good one; the lines git showed. The command says the same later."""
     repo.commit(files, "broken")
     said = repo.push("+main")
-    newest = repo.mawasu.builds(FEATURE)[0]
-    assert newest["result"] in ("failed", "blocked"), said
-    people = " ".join(repo.mawasu.cli("show", "--feature", FEATURE).out.split())
-    assert " ".join(newest["reason"].split()) in people
-    row = repo.mawasu.status()[f"{FEATURE}/staging"]
-    assert row["state"] in ("failed", "blocked") or not newest["environment"]
+    newest = max(repo.mawasu.state(FEATURE).builds.values(), key=lambda build: build.number)
+    assert newest.result in (Result.FAILED, Result.BLOCKED), said
+    assert " ".join(newest.reason.split()) in " ".join(repo.mawasu.cli("show", "--feature", FEATURE).out.split())
     return said
 
 
@@ -138,7 +136,7 @@ def test_training_that_forks_without_end_is_stopped(served: Repo) -> None:
 def test_training_that_prints_without_end_keeps_a_capped_log(served: Repo) -> None:
     code = "import os\nfor _ in range(200):\n    os.write(1, (b'x' * 99 + b'\\n') * 10000)\nraise SystemExit(3)"
     assert "status 3" in broken_training(served, code)
-    number = served.mawasu.builds(FEATURE)[0]["number"]
+    number = max(served.mawasu.state(FEATURE).builds)
     log = served.mawasu.home / "records" / "logs" / FEATURE / f"{number:06d}" / "train.log"
     assert log.stat().st_size < 11e6
     assert "[log capped at 10 MB]" in log.read_text()[-200:]
@@ -182,9 +180,11 @@ def test_missing_predictions_fail_the_evaluation(served: Repo) -> None:
 
 
 def test_an_example_that_is_answered_otherwise_blocks_the_release(served: Repo) -> None:
-    said = push_broken(served, {"api/examples.yaml": texts.EXAMPLES.replace("tolerance: 100", "tolerance: 0.1")} | {
-        "api/handler.py": texts.handler("two").replace('* item["x"]', '* 9')
-    })
+    said = push_broken(
+        served,
+        {"api/examples.yaml": texts.EXAMPLES.replace("tolerance: 100", "tolerance: 0.1")}
+        | {"api/handler.py": texts.handler("two").replace('* item["x"]', "* 9")},
+    )
     assert "blocked: examples: example `half of it`" in said
     assert "mend the handler, or the example if it is out of date" in said
 
@@ -204,7 +204,9 @@ def test_an_api_that_cannot_be_imported_shows_the_last_line_of_its_log(served: R
 
 
 def test_an_api_that_never_loads_is_given_up(served: Repo) -> None:
-    code = "import time\ntime.sleep(0)\n" + texts.handler("two").replace("    return json", "    time.sleep(3600)\n    return json")
+    code = "import time\ntime.sleep(0)\n" + texts.handler("two").replace(
+        "    return json", "    time.sleep(3600)\n    return json"
+    )
     said = push_broken(served, {"api/handler.py": code, "mawasu.yaml": texts.feature(FEATURE, ready="2s")})
     assert "was not ready after 2 seconds" in said
 
@@ -212,15 +214,17 @@ def test_an_api_that_never_loads_is_given_up(served: Repo) -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        pytest.param("[object() for item in batch]", "JSON", id="not-JSON"),
-        pytest.param("[]", "0 answers", id="too-few"),
-        pytest.param("1 / 0", "ZeroDivisionError", id="an-exception"),
+        pytest.param(
+            "[object() for item in batch]", "predict gave a builtins.object, which is not JSON", id="not-JSON"
+        ),
+        pytest.param("[]", "predict gave 0 answers for 1 items", id="too-few"),
+        pytest.param("1 / 0", "ZeroDivisionError: division by zero", id="an-exception"),
     ],
 )
 def test_an_answer_that_is_none_blocks_the_release(served: Repo, answer: str, told: str) -> None:
     handler = texts.handler("two").partition("    return [{")[0] + f"    return {answer}\n"
     said = push_broken(served, {"api/handler.py": handler})
-    assert "blocked: examples: example `half of it`: answered 500" in said
+    assert "blocked: examples: example `half of it`: answered 500, expected 200: " in said
     assert told in said
 
 

@@ -197,7 +197,7 @@ def test_a_followed_remote_is_built_like_a_push(mawasu: Mawasu) -> None:
     eventually(lambda: mawasu.says("followed") == "one", "the first build of a followed remote")
     there.commit({"api/handler.py": texts.handler("two")})
     eventually(lambda: mawasu.says("followed") == "two", "the second build of a followed remote")
-    assert mawasu.finished("followed", 2)["result"] == "served"
+    assert mawasu.finished("followed", 2).result == "served"
     mawasu.cli("watch", str(there.path), "--project", "followed", "--stop")
 
 

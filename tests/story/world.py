@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mawasu.home import Home
+from mawasu.ledger.fold import BuildState, State
+from mawasu.ledger.ledger import Ledger
+
 T = TypeVar("T")
 COMMAND = [sys.executable, "-c", "from mawasu.cli import main; main()"]
 
@@ -107,6 +111,16 @@ class Mawasu:
 
     # ------------------------------------------------------------------------------------ what it knows
 
+    def state(self, feature: str) -> State:
+        """What the feature's ledger says: for looking often, since each command starts an interpreter."""
+        home = Home(self.home)
+        return Ledger(home.ledger, feature, home.checkpoints).state()
+
+    def serving(self, feature: str, environment: str = "staging") -> str:
+        """The revision that an environment serves."""
+        serving = self.state(feature).environments[environment].serving
+        return serving.revision if serving else ""
+
     def builds(self, feature: str) -> list[dict[str, Any]]:
         """Newest first."""
         found: list[dict[str, Any]] = self.cli("builds", feature, "--json").json()
@@ -117,11 +131,12 @@ class Mawasu:
         which = [str(number)] if number else []
         return self.cli("show", *which, "--feature", feature, "--json").json()
 
-    def finished(self, feature: str, number: int) -> dict[str, Any]:
+    def finished(self, feature: str, number: int) -> BuildState:
         """The build, once it has ended."""
 
-        def look() -> dict[str, Any] | None:
-            return next((b for b in self.builds(feature) if b["number"] == number and b.get("result")), None)
+        def look() -> BuildState | None:
+            build = self.state(feature).builds.get(number)
+            return build if build is not None and build.result is not None else None
 
         return eventually(look, f"the end of build {number}", 60.0)
 

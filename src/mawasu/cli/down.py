@@ -12,11 +12,11 @@ def register(verbs: Verbs) -> None:
 
 
 def down(keep_serving: bool, as_json: bool) -> None:
-    import os
     import time
 
     from mawasu.cli.context import ask, home, is_up
     from mawasu.cli.output import emit, say
+    from mawasu.daemon.lock import is_held
     from mawasu.errors import PlatformError
     from mawasu.platforms.local.process import is_there, shut_down
 
@@ -24,9 +24,7 @@ def down(keep_serving: bool, as_json: bool) -> None:
     if up is not None:
         list(ask({"op": "stop"}))
         for _ in range(300):
-            try:
-                os.kill(up["pid"], 0)
-            except ProcessLookupError:
+            if not is_held(home()):
                 break
             time.sleep(0.05)
         else:

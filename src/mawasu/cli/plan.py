@@ -50,7 +50,7 @@ def planned(at: CommitOf, push: Push) -> Plan:
     from mawasu.executor.known import known
     from mawasu.ledger.ledger import Ledger
     from mawasu.plan import plan as decide
-    from mawasu.platforms.local.platform import Machine
+    from mawasu.platforms.local.workshop import Machine
     from mawasu.spec.environments import environment_of
     from mawasu.store.directory import DirectoryStore
 

@@ -45,8 +45,8 @@ def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, A
     from mawasu.home import Home
     from mawasu.ledger.entries import AnyBody, BuildQueued
     from mawasu.ledger.ledger import Ledger
-    from mawasu.platforms.local.platform import LocalWorkshop
     from mawasu.platforms.local.sandbox import Direct
+    from mawasu.platforms.local.workshop import LocalWorkshop
     from mawasu.words import Commit, Push
 
     home = Home(tree.repo / "mawasu").create()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mawasu.daemon.control import Control
 from mawasu.daemon.converge import Converge
 from mawasu.daemon.ledgers import Ledgers
+from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes, Taken
 from mawasu.daemon.settings import load
-from mawasu.errors import MawasuError, UsageError
+from mawasu.errors import MawasuError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import git_dir
 from mawasu.executor.follow import follow
@@ -25,32 +25,15 @@ from mawasu.executor.sites import Live, Sites
 from mawasu.git.repository import heads
 from mawasu.home import Home
 from mawasu.ledger.entries import BuildFinished
-from mawasu.platforms.local import LocalPlatform
+from mawasu.platforms.local.platform import LocalPlatform
+from mawasu.platforms.local.process import ensure_running
 from mawasu.triggers.projects import install_hooks, projects
 from mawasu.triggers.scan import delivered, fresh, scan
 from mawasu.triggers.watch import Watcher
 from mawasu.words import Push, Result
 
 TICK = 5.0
-"""Seconds between looks at time: expiry, branches whose hook was missed, watched remotes that are due."""
-
-
-def lock(home: Home) -> IO[str]:
-    """Hold the home for as long as the returned file is open. Raises UsageError if another daemon does."""
-    home.create()
-    file = home.lock.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise UsageError(
-            f"mawasu is up on {home.path} already (process {file.read().strip() or 'unknown'})",
-            "`mawasu down` stops it",
-        ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
+"""Seconds between looks: the supervisor, expiry, branches whose hook was missed, watched remotes that are due."""
 
 
 class Daemon:
@@ -103,6 +86,7 @@ class Daemon:
     def _tick(self) -> None:
         while not self.stopped.wait(TICK):
             try:
+                ensure_running(self.home)  # a killed supervisor took all it ran with it; the next one starts it again
                 self.converge.expire(self.pushes)
                 self._poll()
                 self.scan()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,11 @@ from mawasu.spec.examples import Example, difference
 from mawasu.words import Endpoint
 
 TIMEOUT = 30.0
+PATIENCE = 1.0
+"""Seconds within which what a replica printed reaches its log."""
+
+Printed = Callable[[], Sequence[str]]
+"""The last lines that the candidate printed."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,16 @@ def ask(endpoint: Endpoint, example: Example) -> list[Answer]:
     return answers
 
 
-def check_examples(endpoint: Endpoint, examples: Sequence[Example], log: Log) -> dict[str, list[Answer]]:
+def check_examples(
+    endpoint: Endpoint, examples: Sequence[Example], log: Log, printed: Printed
+) -> dict[str, list[Answer]]:
     """Ask every example; raise BlockedError with all that differ. Returns the answers by example."""
     answers: dict[str, list[Answer]] = {}
     wrong: list[str] = []
     for example in sorted(examples, key=lambda example: example.same_as is not None):
         answers[example.name] = ask(endpoint, example)
         for answer in answers[example.name]:
-            found = _differs(example, answer, answers)
+            found = _differs(example, answer, answers, printed)
             log.write(f"example `{example.name}`: {found or 'as expected'}")
             if found:
                 wrong.append(f"example `{example.name}`: {found}")
@@ -60,9 +68,10 @@ def check_examples(endpoint: Endpoint, examples: Sequence[Example], log: Log) ->
     return answers
 
 
-def _differs(example: Example, answer: Answer, answers: Mapping[str, list[Answer]]) -> str | None:
+def _differs(example: Example, answer: Answer, answers: Mapping[str, list[Answer]], printed: Printed) -> str | None:
     if answer.status != example.expect.status:
-        return f"answered {answer.status}, expected {example.expect.status}: {answer.text[:200]}"
+        cause = _cause(answer, printed) or answer.text
+        return f"answered {answer.status}, expected {example.expect.status}: {cause[:200]}"
     if example.expect.body is not UNSET:
         if answer.body is UNSET:
             return f"the answer is not JSON: {answer.text[:200]}"
@@ -74,6 +83,19 @@ def _differs(example: Example, answer: Answer, answers: Mapping[str, list[Answer
         found = difference(other, answer.body, example.tolerance, exactly=True)
         return f"{found} (the answer of `{example.same_as}`)" if found else None
     return None
+
+
+def _cause(answer: Answer, printed: Printed) -> str:
+    """The exception behind a failed answer: callers get only an id, under which the candidate's log says more."""
+    trace = answer.body.get("id") if isinstance(answer.body, dict) else None
+    give_up = time.monotonic() + PATIENCE
+    while isinstance(trace, str) and time.monotonic() < give_up:
+        for line in printed():
+            _, found, cause = line.partition(f"{trace}: ")
+            if found:
+                return cause
+        time.sleep(0.01)
+    return ""
 
 
 def _json(text: str) -> Any:

@@ -25,6 +25,9 @@ from mawasu.words import Digest, Endpoint, Handler, Image, Outcome, Result, Serv
 DRAIN = 10.0
 """Seconds that requests under way may take to finish once traffic has moved."""
 
+LAST_LINES = 200
+"""Of what a candidate printed: where the exception behind a failed example is looked for."""
+
 
 @dataclass
 class Deploy:
@@ -110,7 +113,9 @@ class Deploy:
     def _examples(self, log: Log, cancel: Cancel) -> str:
         assert self.endpoint is not None
         found = examples_of(self.walk.at)
-        self.answers = check_examples(self.endpoint, found, log)
+        self.answers = check_examples(
+            self.endpoint, found, log, lambda: self.live.services.printed(self.revision, LAST_LINES)
+        )
         return f"{len(found)} of {len(found)} examples as expected"
 
     def _contract(self, log: Log, cancel: Cancel) -> str:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from mawasu.serving.errors import RequestError
+from mawasu.serving.socketfile import no_link
 from mawasu.serving.worker import HEADER, Part, pack, unpack
 
 RETRY = 0.005  # seconds between attempts to connect: a worker binds within tens of milliseconds
@@ -46,7 +47,8 @@ class Link(asyncio.Protocol):
         try:
             while True:
                 try:
-                    await self._loop.create_unix_connection(lambda: self, self._path)
+                    with no_link(self._path) as path:
+                        await self._loop.create_unix_connection(lambda: self, path)
                 except OSError:  # no worker yet, or between two
                     await asyncio.sleep(RETRY)
                     continue

@@ -6,13 +6,14 @@ ASGI here, RSGI in `handler.py`: only ASGI gives the path as it was sent (`raw_p
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 import httpcore
 
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
+from mawasu.serving.socketfile import no_link
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,6 +37,19 @@ HOP_BY_HOP = frozenset(
 POOL = 128  # connections to the user's server; further requests wait for one
 
 
+class _NoLinks(httpcore.AnyIOBackend):
+    """Connects to the worker's socket, never to where a link in its place would lead."""
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            with no_link(path) as itself:
+                return await super().connect_unix_socket(itself, timeout, socket_options)
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+
+
 class ProxyApp:
     """Healthy when the user's server answers `GET /healthz` with 200."""
 
@@ -46,7 +60,9 @@ class ProxyApp:
         self._release = (b"mawasu-release", config.release.encode())
         self._deadline = config.deadline
         self._max_body = config.max_body
-        self._pool = httpcore.AsyncConnectionPool(uds=config.worker, max_connections=POOL, keepalive_expiry=4.0)
+        self._pool = httpcore.AsyncConnectionPool(
+            uds=config.worker, max_connections=POOL, keepalive_expiry=4.0, network_backend=_NoLinks()
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.requests += 1

@@ -110,6 +110,14 @@ class LocalServices:
             if cancel.wait(min(POLL + (now - began) / 20, LOOK)):
                 raise CancelledError(f"{revision}: not waited for any longer")
 
+    def printed(self, revision: str, lines: int) -> list[str]:
+        spec = self._spec(self._place(revision))
+        if spec is None:
+            return []
+        return [
+            line for number in range(spec.replicas) for line in last_lines(self._log(spec, number, "worker"), lines)
+        ]
+
     def grant(self, revision: str) -> None:
         """The gateway runs as the same user; nobody else may pass the directory its sockets are in."""
         self._known(revision)
