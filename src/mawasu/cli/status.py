@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
     from mawasu.ledger.fold import BuildState, EnvironmentState, Serving, State
@@ -20,11 +20,11 @@ COLOURS = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    app.command("status", help="Show every environment: in sync, building, blocked (why), degraded.")(status)
+def register(verbs: Verbs) -> None:
+    verbs.add("status", status, "Show every environment: in sync, building, blocked (why), degraded.").json()
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def status(as_json: bool) -> None:
     from mawasu.cli.context import home, is_up, ledgers
     from mawasu.cli.output import ago, colour, emit, say, table
 
