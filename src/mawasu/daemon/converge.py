@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.pushes import Pushes
@@ -19,19 +17,26 @@ from mawasu.git.repository import read_tree
 from mawasu.ledger.fold import EnvironmentState, ReleaseState, State
 from mawasu.plan import Known
 from mawasu.ports import Log
-from mawasu.words import Commit, Health, Site
+from mawasu.words import Commit, ServiceSpec, Site
+
+AGAIN = 60.0
+"""Seconds between attempts to bring back what could not be."""
 
 
 class Converge:
     def __init__(self, shop: Shop, live: Live, ledgers: Ledgers, log: Log) -> None:
         self.shop, self.live, self.ledgers, self.log = shop, live, ledgers, log
+        self._broken: set[tuple[str, str]] = set()  # feature, environment: served, but could not even be started
+        self._tried = 0.0
 
     def adopt(self) -> None:
         """Every served revision runs (those that do are left as they are), the gateway serves them, others end.
 
-        One that cannot be brought back is logged, and the others serve on.
+        The gateway leads also to what is not ready in time: the supervisor goes on trying, and so it comes back by
+        itself. What cannot even be started is left out, and tried again by `mend`.
         """
-        revived: list[tuple[Site, float]] = []
+        sites: list[Site] = []
+        waits: list[ServiceSpec] = []
         wanted: set[str] = set()
         for feature, ledger in self.ledgers.all().items():
             state = ledger.state()
@@ -39,25 +44,44 @@ class Converge:
                 if environment.serving is None:
                     continue
                 wanted.add(environment.serving.revision)
-                with self._logged(f"{feature}/{environment.name}"):
-                    revived.append(self._revive(state, environment))
-        for site, timeout in revived:  # all have been started: they come up side by side
-            with self._logged(f"{site.feature}/{site.environment}"):
-                self.live.services.wait_ready(site.endpoint.revision, timeout, threading.Event())
-                self.live.services.grant(site.endpoint.revision)
-        self.live.sites.put(*(site for site, _ in revived))
+                try:
+                    spec, site = self._revive(state, environment)
+                except MawasuError as error:
+                    self._broken.add((feature, environment.name))
+                    self.log.write(f"{feature}/{environment.name}: {error}")
+                else:
+                    sites.append(site)
+                    waits.append(spec)
+        for spec in waits:
+            try:
+                self.live.services.wait_ready(spec.revision, spec.resources.timeout, threading.Event())
+            except MawasuError as error:
+                self.log.write(f"{spec.feature}/{spec.environment}: {error}")
+        self.live.sites.put(*sites)
         for status in self.live.services.running():
             if status.revision not in wanted:
                 self.live.services.stop(status.revision, drain=0)
+        self._tried = time.monotonic()
 
-    @contextmanager
-    def _logged(self, where: str) -> Iterator[None]:
-        try:
-            yield
-        except MawasuError as error:
-            self.log.write(f"{where}: {error}")
+    def mend(self) -> None:
+        """Try again, from time to time, what could not be brought back at the start (no network for its image…)."""
+        if time.monotonic() - self._tried < AGAIN:
+            return
+        self._tried = time.monotonic()
+        for feature, name in sorted(self._broken):
+            with self.shop.locks.of(f"environment/{feature}/{name}"):  # no build switches it meanwhile
+                state = self.ledgers.of(feature).state()
+                environment = state.environments[name]
+                try:
+                    if environment.serving is not None and not environment.gone:
+                        self.live.sites.put(self._revive(state, environment)[1])
+                except MawasuError as error:
+                    self.log.write(f"{feature}/{name}: {error}")
+                else:
+                    self._broken.discard((feature, name))
 
-    def _revive(self, state: State, environment: EnvironmentState) -> tuple[Site, float]:
+    def _revive(self, state: State, environment: EnvironmentState) -> tuple[ServiceSpec, Site]:
+        """Start what an environment serves, unless it runs; does not wait."""
         assert environment.serving is not None
         release = state.releases[environment.serving.release]
         at = self._commit(state, release)
@@ -76,18 +100,9 @@ class Converge:
             release.parts.get("model"),
             lambda names, step: self.shop.secrets(names, environment.name, step, preview),
         )
-        if self._fails(spec.revision):  # for want of what is here again now (the cache was deleted): afresh
-            self.live.services.stop(spec.revision, drain=0)
         endpoint = self.live.services.start(spec, self.log)
-        return site_of(at, environment.name, endpoint), spec.resources.timeout
-
-    def _fails(self, revision: str) -> bool:
-        """Whether it was started, and ended, since it was last ready."""
-        return any(
-            status.restarts > 0 and status.health is not Health.READY
-            for status in self.live.services.running()
-            if status.revision == revision
-        )
+        self.live.services.grant(spec.revision)
+        return spec, site_of(at, environment.name, endpoint)
 
     def _commit(self, state: State, release: ReleaseState) -> CommitOf:
         build = state.builds[release.build]
