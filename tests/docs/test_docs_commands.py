@@ -2,57 +2,49 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import getpass
+import io
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from ruamel.yaml import YAML
 
-from mawasu.cli import verbs
+from mawasu.cli.main import parser
 from tests.docs.pages import PAGES, ROOT, blocks, commands, links, name, prose
 
 ENGLISH, JAPANESE = ROOT / "README.md", ROOT / "README.ja.md"
 PAIRS = [(ENGLISH, JAPANESE), (ROOT / "docs" / "tutorial.md", ROOT / "docs" / "tutorial.ja.md")]
 
 
-@cache
-def app() -> Any:
-    """The command line as click sees it (typer brings its own copy of click, whose classes have no public name)."""
-    made = typer.Typer()
-    verbs.register(made)
-    return typer.main.get_command(made)
+def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Its verbs; empty for one that has none (argparse keeps them in an action)."""
+    found = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found[0]) if found else {}
 
 
 def verb_names() -> list[str]:
     """`init`, `keys create`, …"""
     found = []
-    for verb, command in app().commands.items():
-        inner = getattr(command, "commands", None)
-        found += [f"{verb} {sub}" for sub in inner] if inner else [verb]
+    for verb, inner in verbs_of(parser()).items():
+        names = verbs_of(inner)
+        found += [f"{verb} {name}" for name in names] if names else [verb]
     return found
 
 
 def fault_of(arguments: list[str]) -> str | None:
     """Why the command line would not take these arguments; None if it would."""
-    command, path = app(), ["mawasu"]
-    while hasattr(command, "commands"):
-        if not arguments or arguments[0].startswith("-"):
-            return None if arguments in ([], ["--help"]) else f"{' '.join(path)} takes no {arguments[0]}"
-        word, *arguments = arguments
-        if word not in command.commands:
-            return f"{' '.join(path)} has no {word}"
-        command = command.commands[word]
-        path.append(word)
-    context = type(command).context_class(command)
+    said = io.StringIO()
     try:
-        _, left, _ = command.make_parser(context).parse_args(list(arguments))
-    except Exception as error:  # noqa: BLE001 — click's own UsageError, whose class typer does not show
-        return f"{' '.join(path)}: {error}"
-    return f"{' '.join(path)} takes no {left}" if left else None
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            parser().parse_args(arguments)
+    except SystemExit as end:
+        fault = said.getvalue().splitlines()[-1] if end.code else None  # 0: it explained itself
+        return None if fault and "arguments are required" in fault else fault  # a sentence may name a verb alone
+    return None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

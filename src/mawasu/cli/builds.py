@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from mawasu.cli.arguments import Verbs, whole
 
 
-def register(app: typer.Typer) -> None:
-    app.command("builds", help="List the builds of a feature, newest first.")(builds)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("builds", builds, "List the builds of a feature, newest first.")
+    verb.add_argument("feature", nargs="?", help="The feature (not needed if there is one).")
+    verb.add_argument("-n", dest="number", type=whole(1), default=20, help="How many (20).")
+    verb.json()
 
 
-def builds(
-    feature: Annotated[str | None, typer.Argument(help="The feature (not needed if there is one).")] = None,
-    number: Annotated[int, typer.Option("-n", help="How many.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def builds(feature: str | None, number: int, as_json: bool) -> None:
     from mawasu.cli.context import ledger
     from mawasu.cli.output import ago, emit, table
     from mawasu.words import short

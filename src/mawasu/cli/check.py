@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from mawasu.cli.arguments import Verbs
 
 
-def register(app: typer.Typer) -> None:
-    app.command("check", help="Check every mawasu.yaml of this checkout; show all faults at once.")(check)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("check", check, "Check every mawasu.yaml of this checkout; show all faults at once.")
+    verb.flag("--schema", dest="schema", help="Print the JSON Schema for editors instead.")
+    verb.json()
 
 
-def check(
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema for editors instead.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def check(schema: bool, as_json: bool) -> None:
     from mawasu.cli.output import emit, say
     from mawasu.errors import SpecError
 
@@ -35,7 +32,7 @@ def check(
             names.append(f"{file}: feature `{at.feature.name}` is fine")
     if as_json:
         emit({"faults": [str(fault) for fault in faults], "fine": names})
-        raise typer.Exit(3 if faults else 0)
+        raise SystemExit(3 if faults else 0)
     for name in names if not faults else []:
         say(name)
     if faults:

@@ -63,10 +63,10 @@ def is_up() -> dict[str, Any] | None:
 
 def services() -> LocalServices:
     """The services of the home, to look at."""
-    from mawasu.platforms.local.platform import lay_out
     from mawasu.platforms.local.process import LocalProcesses
     from mawasu.platforms.local.sandbox import Direct
     from mawasu.platforms.local.services import LocalServices
+    from mawasu.platforms.local.workshop import lay_out
     from mawasu.store.directory import DirectoryStore
 
     at = home()

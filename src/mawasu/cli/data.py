@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-data = typer.Typer(help="Pin data sets in data.lock.", no_args_is_help=True, rich_markup_mode=None)
+from mawasu.cli.arguments import Verbs
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(data, name="data")
+def register(verbs: Verbs) -> None:
+    data = verbs.group("data", "Pin data sets in data.lock.")
+    data.add("lock", lock, "Write the digest of every data set with a `path` to data.lock; commit it.").json()
 
 
-@data.callback()
-def group() -> None:
-    """Keeps `lock` a sub-command while it is the only one."""
-
-
-@data.command("lock", help="Write the digest of every data set with a `path` to data.lock; commit it.")
-def lock(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def lock(as_json: bool) -> None:
     from mawasu.cli.context import home
     from mawasu.cli.output import emit, say
     from mawasu.cli.tree import working_features, working_tree

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from mawasu.cli.arguments import Verbs
 
 
-def register(app: typer.Typer) -> None:
-    app.command("docs", help="List the pages of the manual, or print one.")(docs)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("docs", docs, "List the pages of the manual, or print one.")
+    verb.add_argument("page", nargs="?", help="A page's name.")
+    verb.json()
 
 
-def docs(
-    page: Annotated[str | None, typer.Argument(help="A page's name.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def docs(page: str | None, as_json: bool) -> None:
     import difflib
     import sys
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from mawasu.cli.arguments import Verbs
 
 
-def register(app: typer.Typer) -> None:
-    app.command("down", help="Stop mawasu: the daemon, the services and the gateway.")(down)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("down", down, "Stop mawasu: the daemon, the services and the gateway.")
+    verb.flag("--keep-serving", dest="keep_serving", help="Stop the daemon alone; what is served is served on.")
+    verb.json()
 
 
-def down(
-    keep_serving: Annotated[
-        bool, typer.Option("--keep-serving", help="Stop the daemon alone; what is served is served on.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def down(keep_serving: bool, as_json: bool) -> None:
     import time
 
     from mawasu.cli.context import ask, home, is_up

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from mawasu.cli.arguments import Verbs
 
 
-def register(app: typer.Typer) -> None:
-    app.command("gc", help="Remove stored objects and caches that nothing references. Released models stay.")(gc)
+def register(verbs: Verbs) -> None:
+    help = "Remove stored objects and caches that nothing references. Released models stay."
+    verb = verbs.add("gc", gc, help)
+    verb.flag("--dry-run", dest="dry_run", help="Only say what would go.")
+    verb.json()
 
 
-def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def gc(dry_run: bool, as_json: bool) -> None:
     import msgspec
 
     from mawasu.cli.context import home, is_up

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-
-def register(app: typer.Typer) -> None:
-    app.command("init", help="Write a small working feature here, or into a new folder.")(init)
+from mawasu.cli.arguments import Verbs
 
 
-def init(
-    folder: Annotated[Path, typer.Argument(help="Where (default: here).")] = Path(),
-    lock: Annotated[bool, typer.Option(help="Resolve the packages into uv.lock.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("init", init, "Write a small working feature here, or into a new folder.")
+    verb.add_argument("folder", nargs="?", type=Path, default=Path(), help="Where (default: here).")
+    verb.add_argument("--no-lock", dest="lock", action="store_false", help="Do not resolve the packages into uv.lock.")
+    verb.json()
+
+
+def init(folder: Path, lock: bool, as_json: bool) -> None:
     from mawasu.cli.output import emit, say
     from mawasu.cli.template_files import template
 

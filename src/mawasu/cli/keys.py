@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
     from mawasu.platforms.local.keys import KeyRing
 
-keys = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True, rich_markup_mode=None)
+
+def register(verbs: Verbs) -> None:
+    keys = verbs.group("keys", "Create, list and revoke API keys.")
+    verb = keys.add("create", create, "Create a key; it is shown this once and kept nowhere.")
+    verb.add_argument("consumer", help="Who will use it; shown in logs and quotas.")
+    help = "feature/environment it opens; either may be `*`; may be said again."
+    verb.add_argument("--for", dest="grant", action="append", help=help)
+    verb.add_argument("--expires-in", dest="days", type=float, help="Days until it expires.")
+    verb.json()
+    keys.add("list", list_keys, "List the keys that are valid.").json()
+    verb = keys.add("revoke", revoke, "Revoke a key: it opens nothing from now on.")
+    verb.add_argument("key", help="Its id.")
+    verb.json()
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(keys, name="keys")
-
-
-@keys.command("create", help="Create a key; it is shown this once and kept nowhere.")
-def create(
-    consumer: Annotated[str, typer.Argument(help="Who will use it; shown in logs and quotas.")],
-    grant: Annotated[
-        list[str] | None, typer.Option("--for", help="feature/environment it opens; either may be `*`.")
-    ] = None,
-    days: Annotated[float | None, typer.Option("--expires-in", help="Days until it expires.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def create(consumer: str, grant: list[str] | None, days: float | None, as_json: bool) -> None:
     import time
 
     import msgspec
 
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.output import emit, note, say
 
     ring = _ring()
     expires = time.time() + days * 86400 if days is not None else None
@@ -38,15 +38,14 @@ def create(
     if as_json:
         emit({**msgspec.to_builtins(public), "key": token})
         return
-    say(token)
-    say(
+    say(token)  # alone on standard output, so that KEY=$(mawasu keys create …) works
+    note(
         f"key {public.id} for {consumer} opens {', '.join(public.grants)}; "
         "send it as the header x-api-key. It is not shown again."
     )
 
 
-@keys.command("list", help="List the keys that are valid.")
-def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def list_keys(as_json: bool) -> None:
     import msgspec
 
     from mawasu.cli.output import ago, emit, table
@@ -59,11 +58,7 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For machines
     table(["id", "consumer", "opens", "created", "expires"], rows, "no keys (`mawasu keys create NAME` makes one)")
 
 
-@keys.command("revoke", help="Revoke a key: it opens nothing from now on.")
-def revoke(
-    key: Annotated[str, typer.Argument(help="Its id.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def revoke(key: str, as_json: bool) -> None:
     from mawasu.cli.output import emit, say
 
     _ring().revoke(key)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
     from mawasu.ledger.ledger import Ledger
 
 
-def register(app: typer.Typer) -> None:
-    app.command("logs", help="Print the logs of a build's steps; -f follows it to its end.")(logs)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("logs", logs, "Print the logs of a build's steps; -f follows it to its end.")
+    verb.add_argument("build", nargs="?", type=int, help="Its number (default: the newest).")
+    verb.add_argument("--step", "-s", help="One step only.")
+    verb.add_argument("--feature", help="The feature, if there are several.")
+    verb.flag("-f", "--follow", dest="live", help="Go on until the build is finished.")
+    verb.add_argument("--environment", "-e", help="What serves this environment, instead of a build.")
+    verb.json("One JSON object a line.")
 
 
 def logs(
-    build: Annotated[int | None, typer.Argument(help="Its number (default: the newest).")] = None,
-    step: Annotated[str | None, typer.Option("--step", "-s", help="One step only.")] = None,
-    feature: Annotated[str | None, typer.Option("--feature", help="The feature, if there are several.")] = None,
-    live: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the build is finished.")] = False,
-    environment: Annotated[
-        str | None, typer.Option("--environment", "-e", help="What serves this environment, instead of a build.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    build: int | None, step: str | None, feature: str | None, live: bool, environment: str | None, as_json: bool
 ) -> None:
     import json
 

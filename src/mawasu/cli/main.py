@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
-import typer
-
+from mawasu.cli import verbs
+from mawasu.cli.arguments import Verbs, perform
 from mawasu.errors import MawasuError
 
-app = typer.Typer(
-    name="mawasu",
-    help="git push a branch, get a trained, judged and served model behind an authenticated gateway.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # rich costs 90 ms of `mawasu --help`
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 fine, 1 error, 2 usage, 3 faulty mawasu.yaml, 4 a step failed, 5 blocked, 6 corrupt, "
-    "7 machine, 8 cancelled. `mawasu docs` has the manual.",
+_ABOUT = "git push a branch, get a trained, judged and served model behind an authenticated gateway."
+_EPILOG = (
+    "Exit status: 0 fine, 1 error, 2 usage, 3 faulty mawasu.yaml, 4 a step failed, 5 blocked, 6 corrupt, "
+    "7 machine, 8 cancelled. `mawasu docs` has the manual."
 )
+
+
+def parser() -> argparse.ArgumentParser:
+    """All of the command line."""
+    found = argparse.ArgumentParser("mawasu", description=_ABOUT, epilog=_EPILOG, allow_abbrev=False)
+    verbs.register(Verbs(found))
+    return found
 
 
 def main() -> None:
     """Entry point of the command."""
-    from mawasu.cli import verbs
-
-    verbs.register(app)
     try:
-        app()
+        perform(parser())
     except MawasuError as error:
         from mawasu.cli.output import print_error
 
         print_error(error)
         sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell tells it: 128 + SIGINT
     except BrokenPipeError:  # `mawasu builds | head`
         sys.stderr.close()
         sys.exit(0)

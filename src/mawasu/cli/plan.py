@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
     from mawasu.executor.commit import CommitOf
@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from mawasu.words import Push
 
 
-def register(app: typer.Typer) -> None:
-    app.command("plan", help="Show what pushing this working tree would run, and why.")(plan)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("plan", plan, "Show what pushing this working tree would run, and why.")
+    verb.add_argument("--branch", "-b", help="As if pushed to this branch.")
+    verb.json()
 
 
-def plan(
-    branch: Annotated[str | None, typer.Option("--branch", "-b", help="As if pushed to this branch.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def plan(branch: str | None, as_json: bool) -> None:
     import msgspec
 
     from mawasu.cli.output import emit, say
@@ -51,7 +50,7 @@ def planned(at: CommitOf, push: Push) -> Plan:
     from mawasu.executor.known import known
     from mawasu.ledger.ledger import Ledger
     from mawasu.plan import plan as decide
-    from mawasu.platforms.local.platform import Machine
+    from mawasu.platforms.local.workshop import Machine
     from mawasu.spec.environments import environment_of
     from mawasu.store.directory import DirectoryStore
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
     from mawasu.git.worktree import WorkingTree
 
 
-def register(app: typer.Typer) -> None:
-    app.command("run", help="Run this working tree's plan here, up to the verdict; prints and debuggers work.")(run)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("run", run, "Run this working tree's plan here, up to the verdict; prints and debuggers work.")
+    verb.add_argument("feature", nargs="?", help="One feature only.")
+    verb.json("For machines: the end of each build.")
 
 
-def run(
-    feature: Annotated[str | None, typer.Argument(help="One feature only.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: the end of each build.")] = False,
-) -> None:
+def run(feature: str | None, as_json: bool) -> None:
     from mawasu.cli.output import emit
     from mawasu.cli.tree import working_features, working_tree
     from mawasu.errors import MawasuError
@@ -33,7 +32,7 @@ def run(
     if as_json:
         emit(ends)
     if any(end["result"] not in (Result.OK, Result.NOTHING) for end in ends):
-        raise typer.Exit(4)
+        raise SystemExit(4)
 
 
 def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, Any]:
@@ -46,8 +45,8 @@ def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, A
     from mawasu.home import Home
     from mawasu.ledger.entries import AnyBody, BuildQueued
     from mawasu.ledger.ledger import Ledger
-    from mawasu.platforms.local.platform import LocalWorkshop
     from mawasu.platforms.local.sandbox import Direct
+    from mawasu.platforms.local.workshop import LocalWorkshop
     from mawasu.words import Commit, Push
 
     home = Home(tree.repo / "mawasu").create()
@@ -57,7 +56,7 @@ def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, A
     push = Push("", tree.branch or "HEAD", None, Commit(tree.commit or "0" * 40), by="run", dirty=True)
 
     def told(body: AnyBody) -> None:
-        for line in lines(body, workshop.store) if not quiet else ():
+        for line in lines(body, workshop.store, feature) if not quiet else ():
             say(line)
 
     queued = BuildQueued(number, push, "", file)

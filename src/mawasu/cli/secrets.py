@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import typer
+from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
     from mawasu.platforms.local.secrets import Secrets
 
-secrets = typer.Typer(help="Set, list and unset secrets.", no_args_is_help=True, rich_markup_mode=None)
-
-Environment = Annotated[str, typer.Option("--environment", "-e", help="Environment, or a pattern such as `*`.")]
-Step = Annotated[Literal["training", "api"] | None, typer.Option("--step", "-s", help="One step only (default: both).")]
+Step = Literal["training", "api"]
+STEPS: tuple[Step, ...] = ("training", "api")
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(secrets, name="secrets")
+def register(verbs: Verbs) -> None:
+    secrets = verbs.group("secrets", "Set, list and unset secrets.")
+    help = "Set a secret; its value is read from the terminal or standard input, never an argument."
+    verb = secrets.add("set", set_secret, help)
+    verb.add_argument("name")
+    verb.add_argument("--environment", "-e", default="*", help="Environment, or a pattern such as `*`.")
+    verb.add_argument("--step", "-s", choices=STEPS, help="One step only (default: both).")
+    secrets.add("list", list_secrets, "List names and scopes; values are never shown.").json()
+    verb = secrets.add("unset", unset, "Forget a secret: everywhere, or in one environment or step.")
+    verb.add_argument("name")
+    verb.add_argument("--environment", "-e", help="One environment only.")
+    verb.add_argument("--step", "-s", choices=STEPS, help="One step only (default: both).")
 
 
-@secrets.command("set", help="Set a secret; its value is read from the terminal or standard input, never an argument.")
-def set_secret(name: str, environment: Environment = "*", step: Step = None) -> None:
+def set_secret(name: str, environment: str, step: Step | None) -> None:
     import getpass
     import sys
 
     from mawasu.cli.output import say
 
     value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
-    _secrets().set(name, value, environment, (step,) if step else ("training", "api"))
+    _secrets().set(name, value, environment, (step,) if step else STEPS)
     say(f"{name} is set for {step or 'training and api'} in environment {environment}")
 
 
-@secrets.command("list", help="List names and scopes; values are never shown.")
-def list_secrets(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def list_secrets(as_json: bool) -> None:
     import msgspec
 
     from mawasu.cli.output import emit, table
@@ -44,12 +50,7 @@ def list_secrets(as_json: Annotated[bool, typer.Option("--json", help="For machi
     table(["name", "environment", "step"], [[one.name, one.environment, one.step] for one in found], "no secrets")
 
 
-@secrets.command("unset", help="Forget a secret: everywhere, or in one environment or step.")
-def unset(
-    name: str,
-    environment: Annotated[str | None, typer.Option("--environment", "-e", help="One environment only.")] = None,
-    step: Step = None,
-) -> None:
+def unset(name: str, environment: str | None, step: Step | None) -> None:
     from mawasu.cli.output import say
     from mawasu.errors import UsageError
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from mawasu.cli.arguments import Verbs
 
 
-def register(app: typer.Typer) -> None:
-    app.command("show", help="Show one build: plan, steps, verdict, release.")(show)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("show", show, "Show one build: plan, steps, verdict, release.")
+    verb.add_argument("build", nargs="?", type=int, help="Its number (default: the newest).")
+    verb.add_argument("--feature", "-f", help="The feature, if there are several.")
+    verb.json()
 
 
-def show(
-    build: Annotated[int | None, typer.Argument(help="Its number (default: the newest).")] = None,
-    feature: Annotated[str | None, typer.Option("--feature", "-f", help="The feature, if there are several.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def show(build: int | None, feature: str | None, as_json: bool) -> None:
     import msgspec
 
     from mawasu.cli.context import home, ledger

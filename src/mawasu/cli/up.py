@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from mawasu.cli.arguments import Verbs, whole
 
 
-def register(app: typer.Typer) -> None:
-    app.command("up", help="Start mawasu here; in a git repository, also make it a place to push to.")(up)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("up", up, "Start mawasu here; in a git repository, also make it a place to push to.")
+    verb.add_argument("--project", help="Make an empty project of this name (on a server).")
+    verb.add_argument("--port", type=whole(1, 65535), help="The gateway's port on loopback (8080; remembered).")
+    verb.add_argument("--builds", type=whole(1), help="How many builds at once (2; remembered).")
+    help = "A directory below which data sets with a `path:` may lie (remembered); may be said again."
+    verb.add_argument("--data", type=Path, action="append", help=help)
+    verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
+    verb.json()
 
 
 def up(
-    project: Annotated[
-        str | None, typer.Option("--project", help="Make an empty project of this name (on a server).")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="The gateway's port on loopback (8080; remembered).")
-    ] = None,
-    builds: Annotated[
-        int | None, typer.Option("--builds", min=1, help="How many builds at once (2; remembered).")
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", help="A directory below which data sets with a `path:` may lie (remembered)."),
-    ] = None,
-    trust_pushers: Annotated[bool, typer.Option("--trust-pushers", help="Run pushed code without a sandbox.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    project: str | None,
+    port: int | None,
+    builds: int | None,
+    data: list[Path] | None,
+    trust_pushers: bool,
+    as_json: bool,
 ) -> None:
     from mawasu.cli.context import home, is_up
     from mawasu.cli.output import emit, say

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from mawasu.cli import (
     builds,
     check,
@@ -23,9 +21,10 @@ from mawasu.cli import (
     verify,
     watch,
 )
+from mawasu.cli.arguments import Verbs
 
 
-def register(app: typer.Typer) -> None:
+def register(verbs: Verbs) -> None:
     for verb in (
         init,
         check,
@@ -45,4 +44,4 @@ def register(app: typer.Typer) -> None:
         gc,
         docs,
     ):
-        verb.register(app)
+        verb.register(verbs)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from mawasu.cli.arguments import Verbs
 
 
-def register(app: typer.Typer) -> None:
-    app.command("verify", help="Check every object against its digest and every link of the ledgers.")(verify)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("verify", verify, "Check every object against its digest and every link of the ledgers.")
+    verb.json()
 
 
-def verify(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def verify(as_json: bool) -> None:
     import msgspec
 
     from mawasu.cli.context import home

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from mawasu.cli.arguments import Verbs, seconds
 
 
-def register(app: typer.Typer) -> None:
-    app.command("watch", help="Poll a git remote and take its pushes as if they were made here.")(watch)
+def register(verbs: Verbs) -> None:
+    verb = verbs.add("watch", watch, "Poll a git remote and take its pushes as if they were made here.")
+    verb.add_argument("url", help="Any URL that `git fetch` takes.")
+    verb.add_argument("--project", help="The project's name (default: from the URL).")
+    verb.add_argument("--every", type=seconds(1.0), default=60.0, help="Seconds between looks (60).")
+    verb.flag("--stop", dest="stop", help="Watch it no longer.")
+    verb.json()
 
 
-def watch(
-    url: Annotated[str, typer.Argument(help="Any URL that `git fetch` takes.")],
-    project: Annotated[
-        str | None, typer.Option("--project", help="The project's name (default: from the URL).")
-    ] = None,
-    every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between looks.")] = 60.0,
-    stop: Annotated[bool, typer.Option("--stop", help="Watch it no longer.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
+def watch(url: str, project: str | None, every: float, stop: bool, as_json: bool) -> None:
     from mawasu.cli.context import home, is_up
     from mawasu.cli.output import emit, say
     from mawasu.triggers.projects import Watch, project_name, unwatch_project, watch_project

@@ -25,7 +25,7 @@ from mawasu.executor.sites import Live, Sites
 from mawasu.git.repository import heads
 from mawasu.home import Home
 from mawasu.ledger.entries import BuildFinished
-from mawasu.platforms.local import LocalPlatform
+from mawasu.platforms.local.platform import LocalPlatform
 from mawasu.platforms.local.process import ensure_running
 from mawasu.triggers.projects import install_hooks, projects
 from mawasu.triggers.scan import delivered, fresh, scan

@@ -46,7 +46,7 @@ def follow(
             number = entry.number + 1
             if getattr(entry.body, "build", None) != build:
                 continue
-            yield from lines(entry.body, store)
+            yield from lines(entry.body, store, ledger.feature)
             if isinstance(entry.body, BuildFinished):
                 return
         if not wait or until():
@@ -54,13 +54,13 @@ def follow(
         ledger.wait(number, 0.5)
 
 
-def lines(body: AnyBody, store: Store) -> Iterator[str]:
+def lines(body: AnyBody, store: Store, feature: str) -> Iterator[str]:
     """One entry for people; entries that tell them nothing new give no line."""
     match body:
         case BuildQueued(build, push, environment):
             commit = short(push.new) if push.new else "deleted"
             where = f" → {environment}" if environment else ""
-            yield f"build {build} · {push.branch} {commit}{where}"
+            yield f"{feature} build {build} · {push.branch} {commit}{where}"
         case BuildPlanned():
             yield from (f"  {line}" for line in plan_of(store, body))
         case StepStarted(step=step) if step.partition("/")[0] in SLOW:

@@ -1,5 +1,4 @@
-"""One machine: uv environments, sandboxed processes, a supervisor that outlives the daemon, Envoy."""
+"""One machine: uv environments, sandboxed processes, a supervisor that outlives the daemon, Envoy.
 
-from mawasu.platforms.local.platform import LocalPlatform
-
-__all__ = ["LocalPlatform"]
+Nothing is imported here: the supervisor and the command line each load what they need of it, and stay small.
+"""

@@ -254,7 +254,8 @@ class LocalServices:
         spec = self._known(revision)
         lines = last_lines(self._log(spec, number, kind), 20)
         said = [line for line in lines if not (line.startswith("mawasu: ") and " again in " in line)]
-        cause = said[-1].removeprefix("mawasu: ").strip() if said else "it printed nothing"
+        own = [line for line in said if line.strip() and not line.startswith("mawasu: ")]
+        cause = (own or said or ["it printed nothing"])[-1].removeprefix("mawasu: ").strip()
         hint = "`GET /healthz` on $PORT must answer 200; " if spec.handler.command else ""
         return BlockedError(
             f"{revision}: replica {number} was not ready {when}: {cause}",
