@@ -103,7 +103,8 @@ def test_a_worse_model_is_blocked_and_a_git_revert_is_served_unjudged(mawasu: Ma
     assert mawasu.says("gated", "production") == "unlucky"
     repo.git("revert", "--no-edit", "HEAD")
     said = repo.push("production")
-    assert "judge" not in said
+    assert "not needed: this release was served here before" in said
+    assert "✓ judge" not in said
     assert "build 4 served" in said
     assert mawasu.says("gated", "production") == "one"
 

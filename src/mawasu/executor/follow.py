@@ -59,7 +59,7 @@ def lines(body: AnyBody, store: Store, feature: str) -> Iterator[str]:
     match body:
         case BuildQueued(build, push, environment):
             commit = short(push.new) if push.new else "deleted"
-            where = f" → {environment}" if environment else ""
+            where = f" → {environment}" if environment else " (working tree)" if push.dirty else ""
             yield f"{feature} build {build} · {push.branch} {commit}{where}"
         case BuildPlanned():
             yield from (f"  {line}" for line in plan_of(store, body))
