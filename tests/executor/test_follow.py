@@ -41,7 +41,7 @@ def test_a_build_is_told_in_the_order_of_its_entries_and_others_are_left_out(led
         "  ✗ train 2.0 s  it ended with status 1",
         "  a fault",
         "✗ build 1 failed: train: it ended with status 1 (2.5 s)",
-        "  look at its log",
+        "  see its log",
     ]
 
 
