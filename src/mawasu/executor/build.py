@@ -115,6 +115,8 @@ class Build:
         )
         if not environment and not push.dirty:
             return Ended(Result.NOTHING, f"no environment takes branch {push.branch}")
+        if self._served(environment):
+            return Ended(Result.SERVED, f"{environment} served it before the build was cut off")
         facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store)
         planned = plan(at.feature, tree, environment, facts, preview=preview)
         digest = self.shop.workshop.store.put_bytes(msgspec.json.encode(planned))
@@ -123,6 +125,11 @@ class Build:
         if planned.nothing:
             return Ended(Result.NOTHING, "nothing that this feature reads has changed")
         return self._walk(at, planned, facts, cancel)
+
+    def _served(self, environment: str) -> bool:
+        """Whether this very build switched the environment, and was cut off after that."""
+        found = self.ledger.state().environments.get(environment)
+        return found is not None and found.serving is not None and found.serving.build == self.build.number
 
     def _walk(self, at: CommitOf, planned: Plan, facts: Known, cancel: Cancel) -> Ended:
         walk = self._prepare(at, planned, facts)
