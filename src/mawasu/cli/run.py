@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
+    from mawasu.executor.commit import CommitOf
     from mawasu.git.worktree import WorkingTree
 
 
@@ -28,14 +29,14 @@ def run(feature: str | None, as_json: bool) -> None:
         if isinstance(at, MawasuError):
             raise at
         if feature in (None, at.feature.name):
-            ends.append(_run(file, at.feature.name, tree, quiet=as_json))
+            ends.append(_run(file, at, tree, quiet=as_json))
     if as_json:
         emit(ends)
     if any(end["result"] not in (Result.OK, Result.NOTHING) for end in ends):
         raise SystemExit(4)
 
 
-def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, Any]:
+def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, Any]:
     """One feature: a dirty build in a ledger of the checkout's own, below `.git`, where nothing is served."""
     import threading
 
@@ -49,6 +50,7 @@ def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, A
     from mawasu.platforms.local.workshop import LocalWorkshop
     from mawasu.words import Commit, Push
 
+    feature = at.feature.name
     home = Home(tree.repo / "mawasu").create()
     workshop = LocalWorkshop(home, Direct(), shared=Home().create(), terminal=not quiet)
     ledger = Ledger(home.ledger, feature, home.checkpoints)
@@ -63,5 +65,5 @@ def _run(file: str, feature: str, tree: WorkingTree, quiet: bool) -> dict[str, A
     ledger.append(queued)
     told(queued)
     shop = Shop(home, workshop, None, workshop.secrets.resolve, told=told)
-    ended = Build(shop, ledger, ledger.state().builds[number], str(tree.repo), tree.tree).run(threading.Event())
+    ended = Build(shop, ledger, ledger.state().builds[number], at).run(threading.Event())
     return {"feature": feature, "build": number, "result": ended.result, "reason": ended.reason}

@@ -27,7 +27,7 @@ from mawasu.plan import Known, Plan, Step, StepKind, plan
 from mawasu.ports import Cancel, Workshop
 from mawasu.spec.environments import environment_of
 from mawasu.store.artifacts import name_artifact
-from mawasu.words import Outcome, Result, Tree, short
+from mawasu.words import Commit, Outcome, Result, short
 
 Secrets = Callable[[Sequence[str], str, Literal["training", "api"], bool], Mapping[str, str]]
 """Names, environment, step, whether it is a preview → values."""
@@ -72,16 +72,11 @@ class Ended:
 class Build:
     """Runs one build of a feature.
 
-    `repo` is the git directory that holds its files (default: the project's bare one); `tree` is what to build where
-    that is not a commit's tree (a dirty working tree).
+    `at` is what to build where that is not a commit of the project (a dirty working tree).
     """
 
-    def __init__(
-        self, shop: Shop, ledger: Ledger, build: BuildState, repo: str | None = None, tree: Tree | None = None
-    ) -> None:
-        self.shop, self.ledger, self.build = shop, ledger, build
-        self.repo = repo or git_dir(shop.home.repos, build.push.project)
-        self.tree = tree
+    def __init__(self, shop: Shop, ledger: Ledger, build: BuildState, at: CommitOf | None = None) -> None:
+        self.shop, self.ledger, self.build, self.at = shop, ledger, build, at
         self.deploy: Deploy | None = None
 
     def run(self, cancel: Cancel) -> Ended:
@@ -107,18 +102,17 @@ class Build:
         push = self.build.push
         if push.new is None:
             return Ended(Result.NOTHING, f"branch {push.branch} was deleted")
-        tree = self.tree or read_tree(self.repo, push.new)
-        at = read_feature(self.repo, tree, self.build.file)
+        at = self.at or self._read(push.new)
         chosen = environment_of(at.feature, push.branch)
         environment, preview = (
             ("", False) if push.dirty or chosen is None else (chosen.name, chosen.environment.preview)
         )
         if not environment and not push.dirty:
             return Ended(Result.NOTHING, f"no environment takes branch {push.branch}")
-        if self._served(environment):
-            return Ended(Result.SERVED, f"{environment} served it before the build was cut off")
+        if self._switched(environment):
+            return Ended(Result.SERVED, f"{environment} serves it; traffic had moved before mawasu was cut off")
         facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store)
-        planned = plan(at.feature, tree, environment, facts, preview=preview)
+        planned = plan(at.feature, at.tree, environment, facts, preview=preview)
         digest = self.shop.workshop.store.put_bytes(msgspec.json.encode(planned))
         steps = tuple((step.name, step.key, step.runs) for step in planned.steps)
         self._append(BuildPlanned(self.build.number, digest, steps, planned.release))
@@ -126,10 +120,14 @@ class Build:
             return Ended(Result.NOTHING, "nothing that this feature reads has changed")
         return self._walk(at, planned, facts, cancel)
 
-    def _served(self, environment: str) -> bool:
-        """Whether this very build switched the environment, and was cut off after that."""
-        found = self.ledger.state().environments.get(environment)
-        return found is not None and found.serving is not None and found.serving.build == self.build.number
+    def _switched(self, environment: str) -> bool:
+        """Whether this very build moved traffic already, and was cut off before it could say that it is done."""
+        current = self.ledger.state().environments.get(environment)
+        return bool(current and current.serving and current.serving.build == self.build.number)
+
+    def _read(self, commit: Commit) -> CommitOf:
+        repo = git_dir(self.shop.home.repos, self.build.push.project)
+        return read_feature(repo, read_tree(repo, commit), self.build.file)
 
     def _walk(self, at: CommitOf, planned: Plan, facts: Known, cancel: Cancel) -> Ended:
         walk = self._prepare(at, planned, facts)
