@@ -31,7 +31,7 @@ git commit -qm "First feature"
 ../env/bin/mawasu up --port "$port"
 git push -q -o follow=300 mawasu main
 ../env/bin/mawasu status
-key=$(../env/bin/mawasu keys create smoke | head -1)
+key=$(../env/bin/mawasu keys create smoke)
 request=$("$work/env/bin/python" - <<'PY'
 import json, pathlib
 from ruamel.yaml import YAML

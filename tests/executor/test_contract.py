@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from mawasu.errors import BlockedError
 from mawasu.executor.candidate import Answer
-from mawasu.executor.contract import check_contract, load_document
+from mawasu.executor.contract import check_contract
 from mawasu.executor.logs import FileLog
 from mawasu.spec.examples import Example, Request
 
@@ -36,13 +36,21 @@ components:
 """
 
 
-def check(tmp_path: Path, status: int, body: Any, path: str = "/rooms/7/predict", method: str = "POST") -> None:
+def check(
+    tmp_path: Path,
+    status: int,
+    body: Any,
+    path: str = "/rooms/7/predict",
+    method: str = "POST",
+    document: str = DOCUMENT,
+    timeout: float = 20.0,
+) -> None:
     example = Example("one", Request(path, method))
     text = body if isinstance(body, str) else json.dumps(body)
-    answer = Answer(status, UNSET if isinstance(body, str) else body, text)
+    answer = Answer(status, text, UNSET if isinstance(body, str) else body)
     log = FileLog(tmp_path / "log")
     try:
-        check_contract(load_document(DOCUMENT), [example], {"one": [answer]}, log)
+        check_contract(document, [example], {"one": [answer]}, log, timeout)
     finally:
         log.close()
 
@@ -80,3 +88,26 @@ def test_answers_that_do_not_fit_block_and_say_where(tmp_path: Path, status: int
 def test_an_example_of_no_operation_blocks(tmp_path: Path, path: str, method: str) -> None:
     with pytest.raises(BlockedError, match="is not in the OpenAPI document"):
         check(tmp_path, 200, {"late": 0.5}, path, method)
+
+
+def patterned(pattern: str) -> str:
+    chance = "{type: number, minimum: 0, maximum: 1}"
+    return DOCUMENT.replace(chance, f'{{type: string, pattern: "{pattern}"}}')
+
+
+def test_patterns_are_held_to(tmp_path: Path) -> None:
+    check(tmp_path, 200, {"late": "yes"}, document=patterned("^(yes|no)$"))
+    with pytest.raises(BlockedError, match="does not match"):
+        check(tmp_path, 200, {"late": "maybe"}, document=patterned("^(yes|no)$"))
+
+
+def test_a_pattern_that_takes_for_ever_blocks_and_holds_up_nobody(tmp_path: Path) -> None:
+    with pytest.raises(BlockedError, match="not checked within 1 seconds"):
+        check(tmp_path, 200, {"late": "a" * 40 + "!"}, document=patterned("^(a+)+$"), timeout=1.0)
+
+
+@pytest.mark.parametrize("reference", ["http://localhost:1/x.json", "file:///etc/passwd", "#/components/schemas/None"])
+def test_a_reference_that_leads_out_of_the_document_is_not_followed(tmp_path: Path, reference: str) -> None:
+    document = DOCUMENT.replace("#/components/schemas/Chance", reference)
+    with pytest.raises(BlockedError, match="its schema cannot be used"):
+        check(tmp_path, 200, {"late": 0.5}, document=document)

@@ -116,9 +116,8 @@ def test_a_push_that_touches_only_docs_plans_nothing() -> None:
 
 def test_a_push_that_touches_only_the_api_does_not_train() -> None:
     found = plan(FEATURE, tree(api__handler_dot_py="1" * 40), "production", AFTER_FIRST)
-    assert running(found) == ["register", "start", "examples", "contract", "grant", "switch", "drain"] or running(
-        found
-    ) == ["judge", "register", "start", "examples", "contract", "grant", "switch", "drain"]
+    assert running(found) == ["register", "start", "examples", "contract", "grant", "switch", "drain"]
+    assert found.step("judge") is None
     assert found.gate is Gate.SAME
     train = found.step("train")
     assert train is not None

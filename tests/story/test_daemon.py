@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -96,6 +97,11 @@ def starts(mawasu: Mawasu, feature: str, number: int) -> Counter[str]:
     return Counter(body.step for body in bodies if isinstance(body, StepStarted) and body.build == number)
 
 
+def begun(mawasu: Mawasu, feature: str, number: int, step: str) -> None:
+    """Return when a step of a build has begun."""
+    eventually(lambda: step in starts(mawasu, feature, number), f"{step} of build {number}")
+
+
 def test_a_killed_daemon_fails_no_request_and_is_adopted_again(mawasu: Mawasu) -> None:
     repo = started(mawasu, "adopted")
     before = supervised(mawasu)
@@ -117,15 +123,16 @@ def test_a_build_cut_off_by_a_kill_goes_on_at_its_first_unfinished_step(mawasu: 
     repo = started(mawasu, "resumed")
     slow = "import os, pathlib, time\nprint('training', flush=True)\ntime.sleep(1.5)\n" + texts.train(2.0)
     repo.commit({"training/train.py": slow, "data/points.csv": texts.points(2)})
+    pid = mawasu.pid()
     repo.push("main", "-o", "nofollow")
     log = mawasu.home / "records" / "logs" / "resumed" / "000002" / "train.log"
     eventually(lambda: log.exists() and "training" in log.read_text(), "training")
-    kill(mawasu.pid())
+    kill(pid)
     mawasu.up()
     assert mawasu.finished("resumed", 2).result == "served"
     assert mawasu.call("/resumed/staging/predict").body["score"] == 1.0
-    begun = starts(mawasu, "resumed", 2)
-    assert (begun["data/points"], begun["train"]) == (1, 2)
+    counts = starts(mawasu, "resumed", 2)
+    assert (counts["data/points"], counts["train"]) == (1, 2)
 
 
 def test_of_three_pushes_in_a_row_the_last_one_is_served(mawasu: Mawasu) -> None:
@@ -200,3 +207,73 @@ def test_twenty_swaps_under_load_fail_no_request(mawasu: Mawasu) -> None:
         calling.more()
     assert calling.failed == {}
     assert len(calling.answers) == 21
+
+
+def test_a_kill_at_any_step_of_a_switch_ends_wholly_old_or_wholly_new(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "torn")
+    with callers(mawasu, "torn") as calling:
+        for number, step in enumerate(("start", "switch", "drain"), 2):
+            repo.commit({"api/handler.py": texts.handler(step)})
+            repo.push("main", "-o", "nofollow")
+            pid = mawasu.pid()
+            begun(mawasu, "torn", number, step)
+            kill(pid)
+            calling.more(10)
+            mawasu.up()
+            assert mawasu.finished("torn", number).result == "served"
+            assert mawasu.says("torn") == step
+        assert len([name for name in supervised(mawasu) if name.startswith("torn-")]) == 2, "one server, one worker"
+    assert calling.failed == {}
+
+
+SLOW = "import time\nprint('training', flush=True)\ntime.sleep(600)\n"
+
+
+def training(mawasu: Mawasu, feature: str, number: int) -> None:
+    """Return when the slow training of a build has begun."""
+    log = mawasu.home / "records" / "logs" / feature / f"{number:06d}" / "train.log"
+    eventually(lambda: log.exists() and "training" in log.read_text(), f"training of build {number}")
+
+
+def test_a_newer_push_ends_the_training_of_the_older_one(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "newer")
+    repo.commit({"training/train.py": SLOW + texts.train()})
+    repo.push("main", "-o", "nofollow")
+    training(mawasu, "newer", 2)
+    said = repo.push_files({"training/train.py": texts.train(2.0)})
+    assert "build 3 served" in said
+    assert mawasu.finished("newer", 2).result == "superseded"
+    assert not list((mawasu.home / "cache" / "workspaces").glob("*"))
+
+
+def test_deleting_a_branch_ends_its_training(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "gone")
+    repo.git("checkout", "-q", "-b", "idea")
+    repo.commit({"training/train.py": SLOW + texts.train()})
+    repo.push("idea", "-o", "nofollow")
+    training(mawasu, "gone", 2)
+    repo.push("--delete", "idea")
+    assert mawasu.finished("gone", 2).result == "superseded"
+    assert "gone/preview-idea" not in mawasu.status()
+
+
+def test_a_preview_nobody_pushes_to_goes_after_its_time(mawasu: Mawasu) -> None:
+    files = dict(texts.project("brief"))
+    files["mawasu.yaml"] = files["mawasu.yaml"].replace("expires: 7d", "expires: 1s")
+    mawasu.up()
+    repo = mawasu.repo("brief", files)
+    repo.push("main:idea")
+    assert mawasu.state("brief").builds[1].result == "served"
+    eventually(lambda: mawasu.call("/brief/preview-idea/predict").status == 404, "the end of the preview")
+    eventually(lambda: mawasu.state("brief").environments["preview-idea"].gone, "its record")
+
+
+def test_with_the_cache_nothing_but_time_is_lost(mawasu: Mawasu) -> None:
+    repo = started(mawasu, "cached")
+    mawasu.down()
+    shutil.rmtree(mawasu.home / "cache")
+    mawasu.up()
+    assert mawasu.says("cached") == "one"
+    said = repo.push_files({"api/handler.py": texts.handler("two")})
+    assert "train reused from build 1" in said
+    assert mawasu.says("cached") == "two"

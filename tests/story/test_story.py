@@ -103,7 +103,8 @@ def test_a_worse_model_is_blocked_and_a_git_revert_is_served_unjudged(mawasu: Ma
     assert mawasu.says("gated", "production") == "unlucky"
     repo.git("revert", "--no-edit", "HEAD")
     said = repo.push("production")
-    assert "judge" not in said
+    assert "not needed: this release was served here before" in said
+    assert "✓ judge" not in said
     assert "build 4 served" in said
     assert mawasu.says("gated", "production") == "one"
 
@@ -262,3 +263,13 @@ def test_verbs_of_a_checkout_say_where_they_are_missing_one(mawasu: Mawasu, verb
     assert done.status == 2
     assert "is not in a git repository" in done.text
     assert "git init" in done.text
+
+
+def test_a_faulty_feature_does_not_keep_its_neighbour_from_being_served(mawasu: Mawasu) -> None:
+    files = {f"{name}/{path}": text for name in ("sound", "faulty") for path, text in texts.project(name).items()}
+    files["faulty/mawasu.yaml"] = files["faulty/mawasu.yaml"].replace("metric: roc_auc", "metric: rocauc")
+    said = mawasu.repo("neighbours", files).push()
+    assert "staging serves sound/main/" in said
+    assert "faulty/mawasu.yaml has 1 fault" in said
+    assert "roc_auc" in said
+    assert mawasu.says("sound") == "one"

@@ -29,7 +29,7 @@ def create(consumer: str, grant: list[str] | None, days: float | None, as_json: 
 
     import msgspec
 
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.output import emit, note, say
 
     ring = _ring()
     expires = time.time() + days * 86400 if days is not None else None
@@ -38,8 +38,8 @@ def create(consumer: str, grant: list[str] | None, days: float | None, as_json: 
     if as_json:
         emit({**msgspec.to_builtins(public), "key": token})
         return
-    say(token)
-    say(
+    say(token)  # alone on standard output, so that KEY=$(mawasu keys create …) works
+    note(
         f"key {public.id} for {consumer} opens {', '.join(public.grants)}; "
         "send it as the header x-api-key. It is not shown again."
     )

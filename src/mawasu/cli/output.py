@@ -26,6 +26,11 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
+def note(text: str) -> None:
+    """What people should read, but a pipe should not get."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def emit(value: Any) -> None:
     """The `--json` form: one JSON value."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str), flush=True)

@@ -58,7 +58,7 @@ def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, A
     push = Push("", tree.branch or "HEAD", None, Commit(tree.commit or "0" * 40), by="run", dirty=True)
 
     def told(body: AnyBody) -> None:
-        for line in lines(body, workshop.store) if not quiet else ():
+        for line in lines(body, workshop.store, feature) if not quiet else ():
             say(line)
 
     queued = BuildQueued(number, push, "", file)

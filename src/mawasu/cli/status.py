@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
-    from mawasu.ledger.fold import BuildState, EnvironmentState, State
+    from mawasu.ledger.fold import BuildState, EnvironmentState, Serving, State
     from mawasu.words import RevisionStatus
 
 COLOURS = {
@@ -62,41 +62,46 @@ def status(as_json: bool) -> None:
 
 def judge(state: State, environment: EnvironmentState, running: dict[str, RevisionStatus]) -> dict[str, Any]:
     """Desired against actual for one environment."""
-    from mawasu.words import Health, Result, short
+    from mawasu.words import short
 
     last = _last_build(state, environment.name)
     serving = environment.serving
-    release = state.releases.get(serving.release) if serving else None
-    word, why = "in sync", ""
-    if last is not None and last.result is None:
-        word, why = "building", f"build {last.number}: {_current(last)}"
-    elif last is not None and last.result is Result.BLOCKED:
-        word, why = "blocked", f"build {last.number}: {last.reason}"
-    elif last is not None and last.result is Result.FAILED:
-        word, why = "failed", f"build {last.number}: {last.reason}"
-    elif serving is not None:
-        health = running.get(serving.revision)
-        if health is None:
-            word, why = "down", "its processes are not running"
-        elif health.health is not Health.READY:
-            word, why = "degraded", f"{health.ready} of {health.replicas} replicas ready {health.message}".rstrip()
+    switched = state.builds.get(serving.build) if serving else None
+    word, why = _state(last, serving, running)
     return {
         "environment": environment.name,
         "state": word,
         "why": why,
         "branch": environment.branch,
         "desired": short(last.push.new or "") if last else "",
-        "serves": short(release.commit) if release else "",
+        "serves": short(switched.push.new or "") if switched else "",
         "release": serving.release if serving else None,
         "revision": serving.revision if serving else None,
         "since": serving.since if serving else None,
     }
 
 
+def _state(last: BuildState | None, serving: Serving | None, running: dict[str, RevisionStatus]) -> tuple[str, str]:
+    """In one word, and why: what is broken now comes before what did not get there."""
+    from mawasu.words import Health, Result
+
+    if last is not None and last.result is None:
+        return "building", f"build {last.number}: {_current(last)}"
+    if serving is not None:
+        health = running.get(serving.revision)
+        if health is None:
+            return "down", "its processes are not running"
+        if health.health is not Health.READY:
+            return "degraded", f"{health.ready} of {health.replicas} replicas ready {health.message}".rstrip()
+    if last is not None and last.result in (Result.BLOCKED, Result.FAILED):
+        return str(last.result), f"build {last.number}: {last.reason}"
+    return "in sync", ""
+
+
 def _last_build(state: State, environment: str) -> BuildState | None:
     from mawasu.words import Result
 
-    skipped = (Result.SUPERSEDED, Result.NOTHING)
+    skipped = (Result.SUPERSEDED,)
     newest = (state.builds[number] for number in sorted(state.builds, reverse=True))
     builds = (b for b in newest if b.environment == environment and b.result not in skipped)
     return next(builds, None)

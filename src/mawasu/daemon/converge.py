@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.pushes import Pushes
@@ -18,26 +17,26 @@ from mawasu.git.repository import read_tree
 from mawasu.ledger.fold import EnvironmentState, ReleaseState, State
 from mawasu.plan import Known
 from mawasu.ports import Log
-from mawasu.words import Commit, Site
+from mawasu.words import Commit, ServiceSpec, Site
 
-
-@dataclass
-class Broken:
-    """A served release that could not be brought back; the others serve on."""
-
-    feature: str
-    environment: str
-    error: MawasuError
+AGAIN = 60.0
+"""Seconds between attempts to bring back what could not be."""
 
 
 class Converge:
     def __init__(self, shop: Shop, live: Live, ledgers: Ledgers, log: Log) -> None:
         self.shop, self.live, self.ledgers, self.log = shop, live, ledgers, log
+        self._broken: set[tuple[str, str]] = set()  # feature, environment: served, but could not even be started
+        self._tried = 0.0
 
-    def adopt(self) -> list[Broken]:
-        """Every served revision runs (those that do are left as they are), the gateway serves them, others end."""
+    def adopt(self) -> None:
+        """Every served revision runs (those that do are left as they are), the gateway serves them, others end.
+
+        The gateway leads also to what is not ready in time: the supervisor goes on trying, and so it comes back by
+        itself. What cannot even be started is left out, and tried again by `mend`.
+        """
         sites: list[Site] = []
-        broken: list[Broken] = []
+        waits: list[ServiceSpec] = []
         wanted: set[str] = set()
         for feature, ledger in self.ledgers.all().items():
             state = ledger.state()
@@ -46,17 +45,43 @@ class Converge:
                     continue
                 wanted.add(environment.serving.revision)
                 try:
-                    sites.append(self._revive(state, environment))
+                    spec, site = self._revive(state, environment)
                 except MawasuError as error:
-                    broken.append(Broken(feature, environment.name, error))
+                    self._broken.add((feature, environment.name))
                     self.log.write(f"{feature}/{environment.name}: {error}")
+                else:
+                    sites.append(site)
+                    waits.append(spec)
+        for spec in waits:
+            try:
+                self.live.services.wait_ready(spec.revision, spec.resources.timeout, threading.Event())
+            except MawasuError as error:
+                self.log.write(f"{spec.feature}/{spec.environment}: {error}")
         self.live.sites.put(*sites)
         for status in self.live.services.running():
             if status.revision not in wanted:
                 self.live.services.stop(status.revision, drain=0)
-        return broken
+        self._tried = time.monotonic()
 
-    def _revive(self, state: State, environment: EnvironmentState) -> Site:
+    def mend(self) -> None:
+        """Try again, from time to time, what could not be brought back at the start (no network for its image…)."""
+        if time.monotonic() - self._tried < AGAIN:
+            return
+        self._tried = time.monotonic()
+        for feature, name in sorted(self._broken):
+            with self.shop.locks.of(f"environment/{feature}/{name}"):  # no build switches it meanwhile
+                state = self.ledgers.of(feature).state()
+                environment = state.environments[name]
+                try:
+                    if environment.serving is not None and not environment.gone:
+                        self.live.sites.put(self._revive(state, environment)[1])
+                except MawasuError as error:
+                    self.log.write(f"{feature}/{name}: {error}")
+                else:
+                    self._broken.discard((feature, name))
+
+    def _revive(self, state: State, environment: EnvironmentState) -> tuple[ServiceSpec, Site]:
+        """Start what an environment serves, unless it runs; does not wait."""
         assert environment.serving is not None
         release = state.releases[environment.serving.release]
         at = self._commit(state, release)
@@ -76,9 +101,8 @@ class Converge:
             lambda names, step: self.shop.secrets(names, environment.name, step, preview),
         )
         endpoint = self.live.services.start(spec, self.log)
-        self.live.services.wait_ready(spec.revision, spec.resources.timeout, threading.Event())
         self.live.services.grant(spec.revision)
-        return site_of(at, environment.name, endpoint)
+        return spec, site_of(at, environment.name, endpoint)
 
     def _commit(self, state: State, release: ReleaseState) -> CommitOf:
         build = state.builds[release.build]

@@ -88,6 +88,7 @@ class Daemon:
             try:
                 ensure_running(self.home)  # a killed supervisor took all it ran with it; the next one starts it again
                 self.converge.expire(self.pushes)
+                self.converge.mend()
                 self._poll()
                 self.scan()
                 self.pushes.resume()

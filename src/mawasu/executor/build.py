@@ -109,6 +109,8 @@ class Build:
         )
         if not environment and not push.dirty:
             return Ended(Result.NOTHING, f"no environment takes branch {push.branch}")
+        if self._switched(environment):
+            return Ended(Result.SERVED, f"{environment} serves it; traffic had moved before mawasu was cut off")
         facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store)
         planned = plan(at.feature, at.tree, environment, facts, preview=preview)
         digest = self.shop.workshop.store.put_bytes(msgspec.json.encode(planned))
@@ -117,6 +119,11 @@ class Build:
         if planned.nothing:
             return Ended(Result.NOTHING, "nothing that this feature reads has changed")
         return self._walk(at, planned, facts, cancel)
+
+    def _switched(self, environment: str) -> bool:
+        """Whether this very build moved traffic already, and was cut off before it could say that it is done."""
+        current = self.ledger.state().environments.get(environment)
+        return bool(current and current.serving and current.serving.build == self.build.number)
 
     def _read(self, commit: Commit) -> CommitOf:
         repo = git_dir(self.shop.home.repos, self.build.push.project)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from mawasu.errors import BlockedError
@@ -23,13 +23,12 @@ Printed = Callable[[], Sequence[str]]
 """The last lines that the candidate printed."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a replica answered; `body` is UNSET when it was not JSON."""
 
     status: int
-    body: Any
     text: str
+    body: Any = UNSET
 
 
 def ask(endpoint: Endpoint, example: Example) -> list[Answer]:
@@ -46,7 +45,7 @@ def ask(endpoint: Endpoint, example: Example) -> list[Answer]:
                 raise BlockedError(
                     f"example `{example.name}`: the new version gave no answer ({error})", "see the revision's log"
                 ) from error
-        answers.append(Answer(response.status_code, _json(response.text), response.text))
+        answers.append(Answer(response.status_code, response.text, _json(response.text)))
     return answers
 
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from mawasu.errors import BlockedError
 from mawasu.executor.candidate import Answer
 from mawasu.ports import Log
 from mawasu.spec.examples import Example, Request
+
+TIMEOUT = 20.0
+"""Seconds for a document whose schemas have patterns."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What was sent as an example, and what every replica answered."""
+
+    name: str
+    request: Request
+    answers: list[Answer]
 
 
 def load_document(text: str) -> Mapping[str, Any]:
@@ -23,23 +37,48 @@ def load_document(text: str) -> Mapping[str, Any]:
 
 
 def check_contract(
-    document: Mapping[str, Any], examples: Sequence[Example], answers: Mapping[str, list[Answer]], log: Log
+    text: str, examples: Sequence[Example], answers: Mapping[str, list[Answer]], log: Log, timeout: float = TIMEOUT
 ) -> None:
-    """Raises BlockedError with all examples that the document does not know or whose answers break its schemas."""
-    wrong: list[str] = []
-    for example in examples:
-        asked = f"{example.request.method} {example.request.path} (example `{example.name}`)"
-        operation = _operation(document, example.request)
-        if operation is None:
-            wrong.append(f"{asked} is not in the OpenAPI document")
-            continue
-        faults = (_fault(document, operation, answer) for answer in answers[example.name])
-        wrong += [f"{asked}: {fault}" for fault in faults if fault]
+    """Raises BlockedError with all examples that the document does not know or whose answers break its schemas.
+
+    A schema with patterns is checked in a process of its own, for at most `timeout` seconds: a regular expression of
+    the pusher's must not be able to hold up the daemon.
+    """
+    asked = [Asked(example.name, example.request, answers[example.name]) for example in examples]
+    wrong = _elsewhere(text, asked, timeout) if "pattern" in text else faults(text, asked)
     for line in wrong:
         log.write(line)
     if wrong:
         raise BlockedError("; ".join(dict.fromkeys(wrong)), "make the answer and auth.openapi agree")
     log.write(f"{len(examples)} examples agree with the OpenAPI document")
+
+
+def faults(text: str, asked: Sequence[Asked]) -> list[str]:
+    """A line for each example that is no operation of the document, and for each answer that breaks its schema."""
+    document = load_document(text)
+    wrong: list[str] = []
+    for one in asked:
+        what = f"{one.request.method} {one.request.path} (example `{one.name}`)"
+        operation = _operation(document, one.request)
+        if operation is None:
+            wrong.append(f"{what} is not in the OpenAPI document")
+            continue
+        found = (_fault(document, operation, answer) for answer in one.answers)
+        wrong += [f"{what}: {fault}" for fault in found if fault]
+    return wrong
+
+
+def _elsewhere(text: str, asked: Sequence[Asked], timeout: float) -> list[str]:
+    argv = [sys.executable, "-P", "-m", "mawasu.executor.contract"]
+    given = msgspec.json.encode((text, asked))
+    try:
+        done = subprocess.run(argv, input=given, capture_output=True, timeout=timeout, check=True)
+    except subprocess.TimeoutExpired:
+        return [f"its schemas were not checked within {timeout:g} seconds: is there a pattern that takes for ever?"]
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return [f"its schemas cannot be checked: {' '.join(last)[:300]}"]
+    return msgspec.json.decode(done.stdout, type=list[str])
 
 
 def _operation(document: Mapping[str, Any], request: Request) -> Mapping[str, Any] | None:
@@ -70,13 +109,17 @@ def _fault(document: Mapping[str, Any], operation: Mapping[str, Any], answer: An
 def _against(document: Mapping[str, Any], schema: Mapping[str, Any], body: Any) -> str | None:
     import jsonschema
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
     # The whole document is the resource, so that `#/components/…` references resolve as they stand.
     registry: Registry[Any] = Registry().with_resource("urn:openapi", DRAFT202012.create_resource(dict(document)))
     absolute = _absolute(schema)
     validator = jsonschema.Draft202012Validator(absolute, registry=registry)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(body))
+    try:
+        error = jsonschema.exceptions.best_match(validator.iter_errors(body))
+    except (Unresolvable, jsonschema.exceptions.SchemaError, re.error, RecursionError) as broken:
+        return f"its schema cannot be used: {type(broken).__name__}: {str(broken)[:200]}"
     return None if error is None else f"the answer at {error.json_path} breaks the schema: {error.message[:200]}"
 
 
@@ -105,3 +148,8 @@ def _resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[st
             found = found[part.replace("~1", "/").replace("~0", "~")]
         node = found
     return node
+
+
+if __name__ == "__main__":
+    given = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[str, list[Asked]])
+    sys.stdout.buffer.write(msgspec.json.encode(faults(*given)))

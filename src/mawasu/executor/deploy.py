@@ -12,7 +12,7 @@ import msgspec
 from mawasu.errors import BlockedError, MawasuError
 from mawasu.executor.candidate import Answer, check_examples
 from mawasu.executor.commit import CommitOf
-from mawasu.executor.contract import check_contract, load_document
+from mawasu.executor.contract import check_contract
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import StepSecrets, Walk, ensure_image, resources
 from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
@@ -123,7 +123,7 @@ class Deploy:
         assert auth is not None
         text = self.walk.at.text(auth.openapi)
         found = [example for example in examples_of(self.walk.at) if example.name in self.answers]
-        check_contract(load_document(text), found, self.answers, log)
+        check_contract(text, found, self.answers, log)
         return f"answers of {len(found)} examples agree with {auth.openapi}"
 
     def _grant(self, log: Log, cancel: Cancel) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -27,6 +28,9 @@ MARKS = {
     Result.SUPERSEDED: "↷",
     Result.BLOCKED: "■",
 }
+SIGN_OF_LIFE = 10.0
+"""Seconds of silence after which whoever follows is told that the step still runs."""
+
 SLOW = {"data", "image", "train", "evaluate", "start"}
 """Steps that may take long: that they began is worth a line of its own."""
 
@@ -39,28 +43,36 @@ def follow(
     wait: bool = True,
     until: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
-    """Lines of one build from entry `start` on, until it is finished (`wait`: as they come) or `until()` says so."""
-    number = start
+    """Lines of one build from entry `start` on, until it is finished (`wait`: as they come) or `until()` says so.
+
+    While a step runs on, a line now and then says so.
+    """
+    number, running, since, told = start, "", 0.0, time.monotonic()
     while True:
         for entry in ledger.entries(number):
             number = entry.number + 1
             if getattr(entry.body, "build", None) != build:
                 continue
-            yield from lines(entry.body, store)
+            yield from lines(entry.body, store, ledger.feature)
             if isinstance(entry.body, BuildFinished):
                 return
+            running = entry.body.step if isinstance(entry.body, StepStarted) else ""
+            since = told = time.monotonic()
         if not wait or until():
             return
         ledger.wait(number, 0.5)
+        if running and time.monotonic() - told >= SIGN_OF_LIFE:
+            told = time.monotonic()
+            yield f"  {running} … {told - since:.0f} s"
 
 
-def lines(body: AnyBody, store: Store) -> Iterator[str]:
+def lines(body: AnyBody, store: Store, feature: str) -> Iterator[str]:
     """One entry for people; entries that tell them nothing new give no line."""
     match body:
         case BuildQueued(build, push, environment):
             commit = short(push.new) if push.new else "deleted"
-            where = f" → {environment}" if environment else ""
-            yield f"build {build} · {push.branch} {commit}{where}"
+            where = f" → {environment}" if environment else " (working tree)" if push.dirty else ""
+            yield f"{feature} build {build} · {push.branch} {commit}{where}"
         case BuildPlanned():
             yield from (f"  {line}" for line in plan_of(store, body))
         case StepStarted(step=step) if step.partition("/")[0] in SLOW:

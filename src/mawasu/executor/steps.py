@@ -159,9 +159,7 @@ def _judge(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     assert part is not None
     store, labels = walk.workshop.store, walk.output(f"data/{part.data}", "labels")
     challenger = data.read_scores(store, labels, walk.output("evaluate", "MAWASU_PREDICTIONS"), part.gate.slices)
-    if walk.plan.gate is Gate.SAME:
-        verdict = judge.same_model()
-    elif walk.plan.gate is Gate.COMPARE:
+    if walk.plan.gate is Gate.COMPARE:
         predictions = walk.output("evaluate/champion", "MAWASU_PREDICTIONS")
         champion = data.read_scores(store, labels, predictions, part.gate.slices)
         verdict = judge.compare(

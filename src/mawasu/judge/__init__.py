@@ -1,6 +1,6 @@
 """The gate: numbers in, verdict out. Pure; numpy is loaded when the first number is looked at."""
 
-from mawasu.judge.gate import compare, same_model, served_before
+from mawasu.judge.gate import compare
 from mawasu.judge.thresholds import first, measure
 from mawasu.judge.verdict import Decision, SliceVerdict, Verdict, decode, encode
 
@@ -13,6 +13,4 @@ __all__ = [
     "encode",
     "first",
     "measure",
-    "same_model",
-    "served_before",
 ]

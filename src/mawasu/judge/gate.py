@@ -222,13 +222,3 @@ def _verdict(metric: str, gate: Gate, whole: _Finding, parts: tuple[SliceVerdict
         rows=whole.rows,
         slices=parts,
     )
-
-
-def same_model() -> Verdict:
-    """The challenger's and the champion's evaluation have the same key, so they are one model."""
-    return Verdict(decision=Decision.PASS, reason="the champion is this very model: nothing to compare")
-
-
-def served_before() -> Verdict:
-    """The environment has served this release before: a revert is never blocked."""
-    return Verdict(decision=Decision.PASS, reason="served here before: a revert is not judged again")

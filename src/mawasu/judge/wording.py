@@ -52,5 +52,7 @@ def comparison(
 
 def about(count: float) -> str:
     """A row count to two digits, rounded up: 4,213 → 4,300."""
+    if count > 1e12:
+        return "more than anybody has"
     step = 10 ** max(0, math.floor(math.log10(count)) - 1)
     return f"{math.ceil(count / step) * step:,}"

@@ -75,26 +75,29 @@ class _Planner:
         self._add(StepKind.IMAGE, f"image/{part}", inputs)
 
     def _judge(self, release: Digest | None) -> Gate:
-        """Evaluation and verdict. A release that this environment has served before is not judged again."""
+        """Evaluation and verdict; neither for a release served here before, nor for the champion's very model."""
         if release is not None and release in self.known.served_before:
             return Gate.SERVED
         evaluation = self.feature.evaluation
         assert evaluation is not None
         data = f"data/{evaluation.data}"
-        self._add(
-            StepKind.EVALUATE,
-            "evaluate",
-            keys.evaluate(self.feature, self.tree, self._of(data, "image/training", "train")),
-        )
-        gate, champion = Gate.FIRST, self.known.champion
+        inputs = keys.evaluate(self.feature, self.tree, self._of(data, "image/training", "train"))
+        champion, gate = self.known.champion, Gate.FIRST
         if champion is not None and champion.feature.evaluation is not None:
-            gate = self._champion(champion, data)
-        inputs = keys.judge(self.feature, gate, self._of(data, "evaluate", "evaluate/"))
-        self._add(StepKind.JUDGE, "judge", inputs)
+            image, champions = self._champion(champion, data)
+            if keys.key_of(StepKind.EVALUATE, champions) == keys.key_of(StepKind.EVALUATE, inputs):
+                return Gate.SAME
+            gate = Gate.COMPARE
+        self._add(StepKind.EVALUATE, "evaluate", inputs)
+        if gate is Gate.COMPARE:
+            if keys.key_of(StepKind.IMAGE, image) != self.keys["image/training"]:
+                self._add(StepKind.IMAGE, "image/champion", image)
+            self._add(StepKind.EVALUATE, "evaluate/champion", champions)
+        self._add(StepKind.JUDGE, "judge", keys.judge(self.feature, gate, self._of(data, "evaluate", "evaluate/")))
         return gate
 
-    def _champion(self, champion: Champion, data: str) -> Gate:
-        """The champion is scored on the same rows by its own commit's code and image."""
+    def _champion(self, champion: Champion, data: str) -> tuple[keys.Inputs, keys.Inputs]:
+        """Inputs of the champion's image and evaluation: the same rows, scored by its own commit's code and image."""
         tree = champion.tree.under(champion.feature.root)
         lock = champion.feature.training.lock if champion.feature.training else None
         image = keys.image(lock, tree, self.known.architecture, self.known.python)
@@ -103,13 +106,7 @@ class _Planner:
             "image/training": keys.key_of(StepKind.IMAGE, image),
             "train": champion.train,
         }
-        inputs = keys.evaluate(champion.feature, tree, before)
-        if keys.key_of(StepKind.EVALUATE, inputs) == self.keys["evaluate"]:
-            return Gate.SAME
-        if before["image/training"] != self.keys["image/training"]:
-            self._add(StepKind.IMAGE, "image/champion", image)
-        self._add(StepKind.EVALUATE, "evaluate/champion", inputs)
-        return Gate.COMPARE
+        return image, keys.evaluate(champion.feature, tree, before)
 
     def _release_key(self) -> Digest | None:
         if self.feature.api is None:

@@ -40,6 +40,12 @@ class Gate(enum.StrEnum):
     NONE = "none"  # the feature has no evaluation
 
 
+NOT_JUDGED = {
+    Gate.SAME: "not needed: the champion is this very model",
+    Gate.SERVED: "not needed: this release was served here before",
+}
+
+
 class Step(Value, frozen=True):
     """One step. `inputs` is what its key is made of, by a name people know; `why` says why it runs, or does not."""
 
@@ -81,6 +87,8 @@ class Plan(Value, frozen=True):
         pure = [step for step in self.steps if step.kind.pure]
         width = max((len(step.name) for step in pure), default=0)
         lines = [f"{'▶' if step.runs else '·'} {step.name:<{width}}  {step.why}" for step in pure]
+        if self.gate in NOT_JUDGED:
+            lines.append(f"· {'judge':<{width}}  {NOT_JUDGED[self.gate]}")
         live = [step for step in self.steps if not step.kind.pure]
         if live:
             lines.append(f"▶ {' → '.join(step.name for step in live)}  {live[0].why}")

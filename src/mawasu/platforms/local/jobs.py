@@ -267,7 +267,9 @@ def _fault(job: JobSpec, ended: Ended, last: str, max_processes: int) -> tuple[R
             return Result.FAILED, f"{step} made more than {max_processes} processes and threads", hint
     name = _signal_name(ended.status)
     how = f"was killed by {name}" if name is not None else f"ended with status {ended.status}"
-    hint = "is the program in the lock, and the file in paths?" if ended.status in (126, 127) else "see its log"
+    hint = "`mawasu logs` has all that it printed"
+    if ended.status in (126, 127):
+        hint = "is the program in the lock, and the file in paths?"
     return Result.FAILED, f"{step} {how}" + (f": {last[:300]}" if last else ""), hint
 
 

@@ -96,6 +96,7 @@ class LocalServices:
         place = self._place(revision)
         spec = self._known(revision)
         pending = set(range(spec.replicas))
+        before = self._exits()  # of an adopted revision: what a missing image did to it is not its fault
         began = looked = time.monotonic()
         while True:
             pending = {number for number in pending if not is_ready(place / f"{number}.sock")}
@@ -103,7 +104,7 @@ class LocalServices:
                 return
             now = time.monotonic()
             if now - looked >= LOOK:
-                self._judge_exits(revision, pending)
+                self._judge_exits(revision, pending, before)
                 looked = now
             if now - began > timeout:
                 raise self._never_ready(revision, min(pending), f"after {timeout:g} seconds")
@@ -235,13 +236,17 @@ class LocalServices:
             health = Health.FAILING if restarts else Health.STARTING
         return RevisionStatus(spec.revision, health, spec.replicas, ready, restarts)
 
-    def _judge_exits(self, revision: str, pending: set[int]) -> None:
+    def _exits(self) -> dict[str, int]:
+        return {process.name: process.exits for process in self._host.status()}
+
+    def _judge_exits(self, revision: str, pending: set[int], before: Mapping[str, int]) -> None:
         """Give up early on a replica whose process ends again and again. Raises BlockedError."""
         name = self._place(revision).name
-        exits = {process.name: process.exits for process in self._host.status()}
+        exits = self._exits()
         for number in sorted(pending):
             for kind in ("worker", "server"):
-                count = exits.get(f"{name}.{number}.{kind}", 0)
+                process = f"{name}.{number}.{kind}"
+                count = exits.get(process, 0) - before.get(process, 0)
                 if count >= HOPELESS:
                     raise self._never_ready(revision, number, f"after {count} attempts", kind)
 
@@ -249,7 +254,8 @@ class LocalServices:
         spec = self._known(revision)
         lines = last_lines(self._log(spec, number, kind), 20)
         said = [line for line in lines if not (line.startswith("mawasu: ") and " again in " in line)]
-        cause = said[-1].removeprefix("mawasu: ").strip() if said else "it printed nothing"
+        own = [line for line in said if line.strip() and not line.startswith("mawasu: ")]
+        cause = (own or said or ["it printed nothing"])[-1].removeprefix("mawasu: ").strip()
         hint = "`GET /healthz` on $PORT must answer 200; " if spec.handler.command else ""
         return BlockedError(
             f"{revision}: replica {number} was not ready {when}: {cause}",
