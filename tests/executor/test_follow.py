@@ -32,9 +32,7 @@ def test_a_build_is_told_in_the_order_of_its_entries_and_others_are_left_out(led
     ledger.append(StepStarted(1, "train", KEY))
     ledger.append(StepFinished(1, "train", KEY, Outcome(Result.FAILED, seconds=2.0, message="it ended with status 1")))
     ledger.append(BuildFinished(2, Result.NOTHING, "no environment takes branch main"))
-    ledger.append(
-        BuildFinished(1, Result.FAILED, "train: it ended with status 1", "look at its log", 2.5, ("a fault",))
-    )
+    ledger.append(BuildFinished(1, Result.FAILED, "train: it ended with status 1", "see its log", 2.5, ("a fault",)))
     assert told(ledger, tmp_path, 1) == [
         "delays build 1 · main 1111111111 → staging",
         "  train …",

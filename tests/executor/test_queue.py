@@ -122,7 +122,7 @@ def test_a_bug_in_one_build_does_not_stop_the_next(builds: Builds) -> None:
 
 
 def test_a_stopped_queue_takes_nothing_more(builds: Builds) -> None:
-    builds.queue.stop(timeout=1.0)
+    builds.queue.stop()
     builds.put(1)
     assert builds.queue.has("f", 1)
     assert builds.started == []

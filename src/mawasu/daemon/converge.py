@@ -10,7 +10,7 @@ from mawasu.daemon.pushes import Pushes
 from mawasu.errors import MawasuError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import CommitOf, git_dir, read_feature
-from mawasu.executor.deploy import service_spec, site_of
+from mawasu.executor.deploy import DRAIN, service_spec, site_of
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import image_spec
 from mawasu.git.repository import read_tree
@@ -60,7 +60,7 @@ class Converge:
         self.live.sites.put(*sites)
         for status in self.live.services.running():
             if status.revision not in wanted:
-                self.live.services.stop(status.revision, drain=0)
+                self.live.services.stop(status.revision, drain=DRAIN)
         self._tried = time.monotonic()
 
     def mend(self) -> None:

@@ -70,9 +70,8 @@ class Daemon:
 
     def stop(self) -> None:
         """Leave: what is served is served on, unfinished builds are resumed by the next start."""
-        self.shop.stopping.set()
         self.control.stop()
-        self.queue.stop(timeout=5.0)
+        self.queue.stop()
         self.stopped.set()
 
     # ------------------------------------------------------------------------------------------------ time

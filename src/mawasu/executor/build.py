@@ -58,7 +58,6 @@ class Shop:
     )
     locks: Locks = field(default_factory=Locks)
     told: Callable[[AnyBody], None] = lambda _: None  # every entry of every build, as it is written
-    stopping: threading.Event = field(default_factory=threading.Event)  # builds are left for the next start
 
 
 @dataclass
@@ -92,8 +91,6 @@ class Build:
         finally:
             if self.deploy is not None:
                 self.deploy.give_up()
-        if self.shop.stopping.is_set() and ended.result is Result.SUPERSEDED:
-            return Ended(Result.CANCELLED, "mawasu is stopping; the next start goes on here")
         seconds = round(time.monotonic() - began, 3)
         self._append(BuildFinished(self.build.number, ended.result, ended.reason, ended.hint, seconds, ended.faults))
         return ended

@@ -69,13 +69,11 @@ class Queue:
             for waiting in gone:
                 waiting.skip()
 
-    def stop(self, timeout: float) -> None:
+    def stop(self) -> None:
         """Take no more; builds under way are left unfinished in the ledger, and resumed by the next start."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(timeout / max(1, len(self._threads)))
 
     def has(self, feature: str, build: int) -> bool:
         """Whether the build waits or runs here."""
