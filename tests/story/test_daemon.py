@@ -277,3 +277,16 @@ def test_with_the_cache_nothing_but_time_is_lost(mawasu: Mawasu) -> None:
     said = repo.push_files({"api/handler.py": texts.handler("two")})
     assert "train reused from build 1" in said
     assert mawasu.says("cached") == "two"
+
+
+def test_what_was_given_to_services_does_not_stay_readable_when_mawasu_is_down(own: Mawasu) -> None:
+    word = "stays-with-us-only"
+    own.up()
+    own.cli("secrets", "set", "WORD", "-e", "staging", stdin=word)
+    repo = own.repo("asleep", texts.project("asleep", secrets="[WORD]"))
+    repo.push()
+    assert own.says("asleep") == "one"
+    own.down()
+    assert own.run(["grep", "-rlaF", word, str(own.home)], own.top).out == ""
+    own.up()
+    assert own.says("asleep") == "one"

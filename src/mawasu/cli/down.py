@@ -12,6 +12,7 @@ def register(verbs: Verbs) -> None:
 
 
 def down(keep_serving: bool, as_json: bool) -> None:
+    import shutil
     import time
 
     from mawasu.cli.context import ask, home, is_up
@@ -32,6 +33,9 @@ def down(keep_serving: bool, as_json: bool) -> None:
     served = is_there(home())
     if served and not keep_serving:
         shut_down(home())
+        # What ran is written down with its secrets, for a supervisor that is killed; now nothing is to come back by
+        # itself, and `mawasu up` starts what the ledgers say.
+        shutil.rmtree(home().run / "processes", ignore_errors=True)
     if as_json:
         emit({"daemon": up is not None, "served": served, "serves_on": served and keep_serving})
     elif up is None and not served:

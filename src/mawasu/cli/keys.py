@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def register(verbs: Verbs) -> None:
     keys = verbs.group("keys", "Create, list and revoke API keys.")
     verb = keys.add("create", create, "Create a key; it is shown this once and kept nowhere.")
-    verb.add_argument("consumer", help="Who will use it; shown in logs and quotas.")
+    verb.add_argument("consumer", help="Who will use it; shown in the access log.")
     help = "feature/environment it opens; either may be `*`; may be said again."
     verb.add_argument("--for", dest="grant", action="append", help=help)
     verb.add_argument("--expires-in", dest="days", type=float, help="Days until it expires.")

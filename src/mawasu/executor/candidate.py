@@ -16,6 +16,7 @@ from mawasu.spec.examples import Example, difference
 from mawasu.words import Endpoint
 
 TIMEOUT = 30.0
+SHOWN = 2  # differing examples that one line tells; the step's log has all
 PATIENCE = 1.0
 """Seconds within which what a replica printed reaches its log."""
 
@@ -63,7 +64,10 @@ def check_examples(
             if found:
                 wrong.append(f"example `{example.name}`: {found}")
     if wrong:
-        raise BlockedError("; ".join(dict.fromkeys(wrong)), "mend the handler, or the example if it is out of date")
+        told = list(dict.fromkeys(wrong))
+        more = f"; and {len(told) - SHOWN} more examples differ (`mawasu logs`)" if len(told) > SHOWN else ""
+        hint = "mend the handler, or the example if it is out of date"
+        raise BlockedError("; ".join(told[:SHOWN]) + more, hint)
     return answers
 
 
