@@ -226,7 +226,7 @@ def test_stopping_waits_for_a_slow_answer_and_no_longer_than_told(house: House) 
 def test_nothing_is_left_of_a_stopped_revision_but_its_log(house: House) -> None:
     up(house, replicas=2, revision="r1")
     house.services.stop("r1", 5)
-    assert alive("r1") == []
+    assert alive(str(house.home.services / "r1")) == []
     assert list(house.home.services.iterdir()) == []
     assert any("is loaded" in line for line in house.services.logs("r1"))
     house.services.stop("r1", 5)
@@ -262,7 +262,7 @@ def test_any_http_server_is_a_revision_too(house: House) -> None:
     assert answer.body.decode() == WHO
     assert "mawasu-release" in answer.headers
     house.services.stop("r1", 5)
-    assert alive("r1") == []
+    assert alive(str(house.home.services / "r1")) == []
 
 
 def test_a_long_name_still_fits_a_socket(house: House) -> None:
