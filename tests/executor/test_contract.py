@@ -102,8 +102,8 @@ def test_patterns_are_held_to(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_takes_for_ever_blocks_and_holds_up_nobody(tmp_path: Path) -> None:
-    with pytest.raises(BlockedError, match="not checked within 1 seconds"):
-        check(tmp_path, 200, {"late": "a" * 40 + "!"}, document=patterned("^(a+)+$"), timeout=1.0)
+    with pytest.raises(BlockedError, match="not checked within 2 seconds"):
+        check(tmp_path, 200, {"late": "a" * 40 + "!"}, document=patterned("^(a+)+$"), timeout=2.0)
 
 
 @pytest.mark.parametrize("reference", ["http://localhost:1/x.json", "file:///etc/passwd", "#/components/schemas/None"])
@@ -111,3 +111,27 @@ def test_a_reference_that_leads_out_of_the_document_is_not_followed(tmp_path: Pa
     document = DOCUMENT.replace("#/components/schemas/Chance", reference)
     with pytest.raises(BlockedError, match="its schema cannot be used"):
         check(tmp_path, 200, {"late": 0.5}, document=document)
+
+
+def test_a_path_that_takes_for_ever_to_match_holds_up_nobody(tmp_path: Path) -> None:
+    template = "/" + "a".join(f"{{v{n}}}" for n in range(14)) + "a"
+    document = DOCUMENT.replace("/rooms/{room}/predict", template)
+    with pytest.raises(BlockedError, match="not checked within 2 seconds"):
+        check(tmp_path, 200, {}, path="/" + "a" * 70 + "b", document=document, timeout=2.0)
+
+
+def test_references_in_a_circle_hold_up_nobody(tmp_path: Path) -> None:
+    circle = "A: {$ref: '#/components/responses/B'}\n    B: {$ref: '#/components/responses/A'}\n    Refusal:"
+    document = DOCUMENT.replace("Refusal:", circle, 1).replace("responses/Refusal", "responses/A")
+    with pytest.raises(BlockedError, match="not checked within 2 seconds"):
+        check(tmp_path, 404, {"message": ""}, document=document, timeout=2.0)
+
+
+def test_a_document_that_is_not_what_it_should_be_blocks_in_one_line(tmp_path: Path) -> None:
+    document = DOCUMENT.replace('"200":', "201: [1]\n        200: 5\n        unused:")
+    with pytest.raises(BlockedError, match="it cannot be checked: "):
+        check(tmp_path, 200, {"late": 0.5}, document=document)
+
+
+def test_a_status_may_be_written_without_quotes(tmp_path: Path) -> None:
+    check(tmp_path, 200, {"late": 0.5}, document=DOCUMENT.replace('"200":', "200:"))

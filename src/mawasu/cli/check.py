@@ -14,6 +14,7 @@ def register(verbs: Verbs) -> None:
 def check(schema: bool, as_json: bool) -> None:
     from mawasu.cli.output import emit, say
     from mawasu.errors import SpecError
+    from mawasu.executor.documents import faults_of
 
     if schema:
         from mawasu.spec.schema import schema as the_schema
@@ -28,7 +29,7 @@ def check(schema: bool, as_json: bool) -> None:
         if isinstance(at, SpecError):
             faults += at.faults
         else:
-            faults += _documents(at)
+            faults += faults_of(at)
             names.append(f"{file}: feature `{at.feature.name}` is fine")
     if as_json:
         emit({"faults": [str(fault) for fault in faults], "fine": names})
@@ -37,28 +38,3 @@ def check(schema: bool, as_json: bool) -> None:
         say(name)
     if faults:
         raise SpecError(tuple(faults))
-
-
-def _documents(at: object) -> list[object]:
-    """Faults of what a mawasu.yaml names: the OpenAPI document, the examples, data.lock."""
-    from mawasu.errors import SpecError
-    from mawasu.executor.commit import CommitOf
-    from mawasu.executor.deploy import examples_of
-    from mawasu.gateway.openapi import parse as parse_openapi
-
-    assert isinstance(at, CommitOf)
-    found: list[object] = []
-
-    def collect(work: object) -> None:
-        assert callable(work)
-        try:
-            work()
-        except SpecError as error:
-            found.extend(error.faults)
-
-    collect(at.locked)
-    collect(lambda: examples_of(at))
-    if at.feature.auth is not None:
-        openapi = at.feature.auth.openapi
-        collect(lambda: parse_openapi(at.text(openapi), file=openapi))
-    return found

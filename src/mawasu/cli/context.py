@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mawasu.platforms.local.services import LocalServices
 
 
+NAME_ONE = "name one (`mawasu builds NAME`, `mawasu show --feature NAME`), or push first"
+
+
 def home() -> Home:
     return Home()
 
@@ -34,7 +37,10 @@ def ledger(feature: str | None) -> tuple[str, Ledger]:
     if feature is None and len(known) == 1:
         return next(iter(known.items()))
     if feature is None:
-        raise UsageError("which feature? there are " + (", ".join(known) or "none yet"), "name one, or push first")
+        raise UsageError(
+            "which feature? there are " + (", ".join(known) or "none yet"),
+            "name one (`mawasu builds NAME`, `mawasu show --feature NAME`), or push first",
+        )
     if feature not in known:
         raise UsageError(f"no feature `{feature}`", "there are " + (", ".join(known) or "none yet: push first"))
     return feature, known[feature]

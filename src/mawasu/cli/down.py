@@ -13,23 +13,15 @@ def register(verbs: Verbs) -> None:
 
 def down(keep_serving: bool, as_json: bool) -> None:
     import shutil
-    import time
 
-    from mawasu.cli.context import ask, home, is_up
+    from mawasu.cli.context import home
     from mawasu.cli.output import emit, say
     from mawasu.daemon.lock import is_held
-    from mawasu.errors import PlatformError
     from mawasu.platforms.local.process import is_there, shut_down
 
-    up = is_up()
-    if up is not None:
-        list(ask({"op": "stop"}))
-        for _ in range(300):
-            if not is_held(home()):
-                break
-            time.sleep(0.05)
-        else:
-            raise PlatformError(f"the daemon (process {up['pid']}) does not stop", f"see {home().path}/daemon.log")
+    up = is_held(home())
+    if up:
+        _stop()
     served = is_there(home())
     if served and not keep_serving:
         shut_down(home())
@@ -37,10 +29,47 @@ def down(keep_serving: bool, as_json: bool) -> None:
         # itself, and `mawasu up` starts what the ledgers say.
         shutil.rmtree(home().run / "processes", ignore_errors=True)
     if as_json:
-        emit({"daemon": up is not None, "served": served, "serves_on": served and keep_serving})
-    elif up is None and not served:
+        emit({"daemon": up, "served": served, "serves_on": served and keep_serving})
+    elif not up and not served:
         say("mawasu was not up")
     elif keep_serving:
         say("the daemon is down; what it served is served on")
     else:
         say("mawasu is down; nothing is lost: `mawasu up` goes on where it stopped")
+
+
+def _stop() -> None:
+    """Ask the daemon to stop; one that does not answer is ended. Builds are resumed by the next start either way."""
+    import os
+    import signal
+
+    from mawasu.cli.context import ask, home, is_up
+    from mawasu.daemon.lock import holder
+    from mawasu.errors import PlatformError
+
+    if is_up() is not None:
+        list(ask({"op": "stop"}))
+        if _gone(15.0):
+            return
+    pid = holder(home())
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if pid is not None:
+            os.kill(pid, number)
+        if _gone(5.0):
+            return
+    raise PlatformError(f"the daemon (process {pid or 'unknown'}) does not stop", f"see {home().path}/daemon.log")
+
+
+def _gone(patience: float) -> bool:
+    """Whether the home is free within so many seconds."""
+    import time
+
+    from mawasu.cli.context import home
+    from mawasu.daemon.lock import is_held
+
+    until = time.monotonic() + patience
+    while is_held(home()):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

@@ -38,7 +38,8 @@ def init(folder: Path, lock: bool, as_json: bool) -> None:
         return
     for name in written:
         say(f"  {folder / name}")
-    say("next:  git add -A && git commit -m 'First feature'  ·  mawasu up  ·  git push mawasu main")
+    go = f"cd {folder} && " if folder != Path() else ""
+    say(f"next:  {go}git add -A && git commit -m 'First feature'  ·  mawasu up  ·  git push mawasu main")
 
 
 def _git(folder: Path) -> None:

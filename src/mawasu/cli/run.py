@@ -40,7 +40,7 @@ def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, A
     """One feature: a dirty build in a ledger of the checkout's own, below `.git`, where nothing is served."""
     import threading
 
-    from mawasu.cli.output import say
+    from mawasu.cli.output import safe, say
     from mawasu.executor.build import Build, Shop
     from mawasu.executor.follow import lines
     from mawasu.home import Home
@@ -59,7 +59,7 @@ def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, A
 
     def told(body: AnyBody) -> None:
         for line in lines(body, workshop.store, feature) if not quiet else ():
-            say(line)
+            say(safe(line))
 
     queued = BuildQueued(number, push, "", file)
     ledger.append(queued)

@@ -16,7 +16,7 @@ def show(build: int | None, feature: str | None, as_json: bool) -> None:
     import msgspec
 
     from mawasu.cli.context import home, ledger
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.output import emit, safe, say
     from mawasu.errors import UsageError
     from mawasu.executor.follow import follow
     from mawasu.plan import Plan
@@ -37,11 +37,11 @@ def show(build: int | None, feature: str | None, as_json: bool) -> None:
         )
         return
     for line in follow(found, store, number, wait=False):
-        say(line)
+        say(safe(line))
     for step in one.steps:
         verdict = step.outcome.facts.get("verdict") if step.outcome else None
         if verdict:
-            say(f"  verdict: {verdict['decision']} — {verdict['reason']}")
+            say(safe(f"  verdict: {verdict['decision']} — {verdict['reason']}"))
     if one.release and one.release in state.releases:
         release = state.releases[one.release]
         say(f"  release: {release.name} ({release.release})")

@@ -27,6 +27,7 @@ def register(verbs: Verbs) -> None:
 def status(as_json: bool) -> None:
     from mawasu.cli.context import home, is_up, ledgers
     from mawasu.cli.output import ago, colour, emit, say, table
+    from mawasu.daemon.lock import is_held
 
     up = is_up()
     running = _running()
@@ -42,7 +43,10 @@ def status(as_json: bool) -> None:
     if up:
         say(f"up: {up['url']} · process {up['pid']} · sandbox {up['sandbox']} · limits by {up['limiter']}")
     else:
-        say("mawasu is not up (`mawasu up` starts it)")
+        held = is_held(home())
+        say(
+            "the daemon does not answer (`mawasu down` ends it)" if held else "mawasu is not up (`mawasu up` starts it)"
+        )
     table(
         ["feature", "environment", "state", "serves", "since", "why"],
         [

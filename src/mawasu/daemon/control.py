@@ -35,6 +35,7 @@ class Control:
 
         class Server(socketserver.ThreadingUnixStreamServer):
             daemon_threads = True
+            request_queue_size = 128
             block_on_close = False
 
         self._path.unlink(missing_ok=True)
@@ -51,11 +52,14 @@ class Control:
 
 def _answers(answer: Answer, line: bytes, log: Log) -> Iterator[bytes]:
     try:
-        for value in answer(json.loads(line)):
+        request = json.loads(line)
+        if not isinstance(request, dict):
+            raise TypeError("a request is a JSON object")
+        for value in answer(request):
             yield json.dumps(value).encode() + b"\n"
     except MawasuError as error:
         log.write(str(error))
         yield json.dumps({"say": str(error), "error": str(error)}).encode() + b"\n"
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         log.write(f"a request was not understood: {error!r}")
         yield json.dumps({"error": f"not understood: {error!r}"}).encode() + b"\n"

@@ -15,7 +15,7 @@ from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes, Taken
 from mawasu.daemon.settings import load
-from mawasu.errors import MawasuError
+from mawasu.errors import MawasuError, UsageError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import git_dir
 from mawasu.executor.follow import follow
@@ -139,6 +139,8 @@ class Daemon:
 
         A scan may have taken the push between its storing and this message: then its builds are found and told.
         """
+        if project not in [known.name for known in projects(self.home)]:
+            raise UsageError(f"there is no project {project!r} here", "`mawasu up --project NAME` makes one")
         taken: list[Taken] = []
         pushes = delivered(project, updates)
         known = self.pushes.known_heads(project)

@@ -27,6 +27,14 @@ def lock(home: Home) -> IO[str]:
     return file
 
 
+def holder(home: Home) -> int | None:
+    """The process that holds the home, if one does."""
+    try:
+        return int(home.lock.read_text()) if is_held(home) else None
+    except ValueError:  # it took the lock a moment ago and has not said who it is
+        return None
+
+
 def is_held(home: Home) -> bool:
     """Whether a daemon holds the home. Its process number would not tell: a zombie keeps it, in some containers for
     ever."""

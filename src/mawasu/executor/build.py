@@ -14,6 +14,7 @@ import msgspec
 from mawasu.errors import MawasuError, SpecError
 from mawasu.executor.commit import CommitOf, git_dir, read_feature
 from mawasu.executor.deploy import Deploy
+from mawasu.executor.documents import faults_of
 from mawasu.executor.known import known
 from mawasu.executor.logs import FileLog, log_path
 from mawasu.executor.sites import Live
@@ -85,7 +86,7 @@ class Build:
             ended = self._run(cancel)
         except SpecError as error:
             faults = tuple(str(fault) for fault in error.faults)
-            ended = Ended(Result.FAILED, f"{self.build.file} has {_count(faults, 'fault')}", error.hint, faults)
+            ended = Ended(Result.FAILED, f"{_files(faults)} has {_count(faults, 'fault')}", error.hint, faults)
         except MawasuError as error:
             ended = Ended(Result.FAILED, error.message, error.hint)
         finally:
@@ -106,6 +107,8 @@ class Build:
         )
         if not environment and not push.dirty:
             return Ended(Result.NOTHING, f"no environment takes branch {push.branch}")
+        if faults := faults_of(at):
+            raise SpecError(tuple(faults))
         if self._switched(environment):
             return Ended(Result.SERVED, f"{environment} serves it; traffic had moved before mawasu was cut off")
         facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store)
@@ -223,6 +226,11 @@ def _blocked(outcome: Outcome) -> Ended | None:
     if verdict["decision"] == "pass":
         return None
     return Ended(Result.BLOCKED, verdict["reason"], verdict.get("hint", ""))
+
+
+def _files(faults: tuple[str, ...]) -> str:
+    """The files that have the faults, each of which begins with its own."""
+    return " and ".join(dict.fromkeys(fault.partition(":")[0] for fault in faults))
 
 
 def _count(items: tuple[object, ...], noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from mawasu.ports import Log
 from mawasu.spec.examples import Example, Request
 
 TIMEOUT = 20.0
-"""Seconds for a document whose schemas have patterns."""
+"""Seconds for all of it."""
+MEMORY = 2 * 2**30
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -41,11 +43,11 @@ def check_contract(
 ) -> None:
     """Raises BlockedError with all examples that the document does not know or whose answers break its schemas.
 
-    A schema with patterns is checked in a process of its own, for at most `timeout` seconds: a regular expression of
-    the pusher's must not be able to hold up the daemon.
+    It is done in a process of its own, for at most `timeout` seconds: what a pusher writes (a regular expression, a
+    path template, references in a circle) must not be able to hold up the daemon.
     """
     asked = [Asked(example.name, example.request, answers[example.name]) for example in examples]
-    wrong = _elsewhere(text, asked, timeout) if "pattern" in text else faults(text, asked)
+    wrong = _elsewhere(text, asked, timeout)
     for line in wrong:
         log.write(line)
     if wrong:
@@ -74,10 +76,10 @@ def _elsewhere(text: str, asked: Sequence[Asked], timeout: float) -> list[str]:
     try:
         done = subprocess.run(argv, input=given, capture_output=True, timeout=timeout, check=True)
     except subprocess.TimeoutExpired:
-        return [f"its schemas were not checked within {timeout:g} seconds: is there a pattern that takes for ever?"]
+        return [f"it was not checked within {timeout:g} seconds: is there a pattern or a path that takes for ever?"]
     except subprocess.CalledProcessError as error:
         last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        return [f"its schemas cannot be checked: {' '.join(last)[:300]}"]
+        return [f"it cannot be checked: {' '.join(last)[:300]}"]
     return msgspec.json.decode(done.stdout, type=list[str])
 
 
@@ -94,7 +96,8 @@ def _operation(document: Mapping[str, Any], request: Request) -> Mapping[str, An
 
 
 def _fault(document: Mapping[str, Any], operation: Mapping[str, Any], answer: Answer) -> str | None:
-    responses = operation.get("responses", {})
+    # A status is a number to YAML unless it is quoted.
+    responses = {str(status): response for status, response in operation.get("responses", {}).items()}
     response = responses.get(str(answer.status), responses.get(f"{answer.status // 100}XX", responses.get("default")))
     if response is None:
         return f"status {answer.status} is not among its responses"
@@ -151,5 +154,6 @@ def _resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[st
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     given = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[str, list[Asked]])
     sys.stdout.buffer.write(msgspec.json.encode(faults(*given)))

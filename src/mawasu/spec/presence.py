@@ -25,8 +25,34 @@ def findings(values: Values, paths: frozenset[str]) -> Iterator[Finding]:
     for name, data_set in values.get("data", {}).items():
         for index, glob in enumerate(data_set.get("source", {}).get("files", ())):
             yield from _matches(("data", name, "source", "files", index), glob, paths)
+    yield from _held_out(values, paths)
     if "handler" in values.get("api", {}):
         yield from _module(values["api"]["handler"], paths)
+
+
+def _held_out(values: Values, paths: frozenset[str]) -> Iterator[Finding]:
+    """Files of a data set with a holdout, shown whole by another way: then training sees the rows held out."""
+    sets = values.get("data", {})
+    held = {
+        path: name
+        for name, data_set in sets.items()
+        if data_set.get("holdout")
+        for path in paths
+        if globs.match_any(data_set.get("source", {}).get("files", ()), path)
+    }
+    ways: list[tuple[tuple[str, ...], tuple[str, ...]]]
+    ways = [((part, "paths"), values.get(part, {}).get("paths", ())) for part in ("training", "evaluation")]
+    ways += [
+        (("data", name, "source", "files"), data_set.get("source", {}).get("files", ()))
+        for name, data_set in sets.items()
+        if not data_set.get("holdout")
+    ]
+    for where, given in ways:
+        for index, glob in enumerate(given):
+            shown = next((path for path in sorted(held) if globs.match(glob, path)), None)
+            if shown is not None:
+                message = f"shows {quoted(shown)} whole, rows held out of the data set {quoted(held[shown])} among it"
+                yield Finding((*where, index), message, "take it out, or give both the same `holdout`")
 
 
 def _matches(path: tuple[str | int, ...], glob: str, paths: frozenset[str]) -> Iterator[Finding]:

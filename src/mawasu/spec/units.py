@@ -79,6 +79,8 @@ def inside(text: str) -> str:
     """A path of a file or directory in the repository, from the feature's root."""
     if not text or not text.isprintable() or "\\" in text:
         raise Refused("a path with `/` between its parts")
+    if text[0].isspace():
+        raise Refused("a path that does not begin with a space")
     if text.startswith(("/", "~")):
         raise Refused("a path inside the feature's root, not an absolute one")
     parts = text.removesuffix("/").split("/")

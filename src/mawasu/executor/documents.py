@@ -1,0 +1,28 @@
+"""The files that a `mawasu.yaml` names and mawasu itself reads: their faults are found before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mawasu.errors import SpecError
+from mawasu.executor.commit import CommitOf
+from mawasu.executor.deploy import examples_of
+from mawasu.gateway.openapi import parse as parse_openapi
+
+
+def faults_of(at: CommitOf) -> list[object]:
+    """Every fault of data.lock, the examples and the OpenAPI document, in this order."""
+    found: list[object] = []
+
+    def collect(read: Callable[[], object]) -> None:
+        try:
+            read()
+        except SpecError as error:
+            found.extend(error.faults)
+
+    collect(at.locked)
+    collect(lambda: examples_of(at))
+    if at.feature.auth is not None:
+        openapi = at.feature.auth.openapi
+        collect(lambda: parse_openapi(at.text(openapi), file=openapi))
+    return found
