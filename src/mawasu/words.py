@@ -120,17 +120,22 @@ class Resources(Value, frozen=True):
     memory: int = 2 * 2**30
     timeout: float = 3600.0
     network: bool = False
+    accelerator: str = ""  # as Vertex AI's AcceleratorType calls it, "" for none
+    accelerators: int = 0  # of each machine
+    workers: int = 1  # machines of one run
 
 
 class ImageSpec(Value, frozen=True):
     """What an image is made from. `lock` is the path of the lock in `files`; `files` holds its text and what it needs.
 
-    For `uv.lock` that is `pyproject.toml` beside it; hashed requirements stand alone. `lock` empty: an image with
-    nothing but the interpreter.
+    For `uv.lock` that is `pyproject.toml` beside it; hashed requirements stand alone. With a `dockerfile`, `files`
+    also holds that and the part's files, which are its build context. Neither: an image with nothing but the
+    interpreter.
     """
 
     key: Digest
     lock: str = ""
+    dockerfile: str = ""
     files: Mapping[str, bytes] = {}
     name: str = ""  # readable: feature/branch/commit
 
@@ -139,7 +144,7 @@ class Image(Value, frozen=True):
     """A made image. `ref` means something to its platform only (locally: the directory of the environment)."""
 
     key: Digest
-    ref: str
+    ref: str  # on Google Cloud: registry/package@sha256:…
 
 
 class Source(Value, frozen=True):
@@ -207,7 +212,9 @@ class ServiceSpec(Value, frozen=True):
     handler: Handler
     model: Digest | None
     resources: Resources
-    replicas: int = 1
+    replicas: int = 1  # at least this many, always
+    most: int = 1  # where the platform adds replicas when it is busy
+    preview: bool = False
     environ: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
 

@@ -89,7 +89,7 @@ class Converge:
         api = at.feature.api
         assert api is not None
         facts = Known(workshop.architecture, workshop.python)
-        image = workshop.images.ensure(image_spec(at, api.lock, facts, release.name), self.log, threading.Event())
+        image = workshop.images.ensure(image_spec(at, api, facts, release.name), self.log, threading.Event())
         preview = environment.expires is not None
         spec = service_spec(
             at,

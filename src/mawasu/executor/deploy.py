@@ -180,7 +180,7 @@ def service_spec(
         ),
         model=model,
         resources=resources(api.resources, api.timeout),
-        replicas=api.scale.min,
+        replicas=max(1, api.scale.min),
         secrets=secrets(api.secrets, "api"),
     )
 

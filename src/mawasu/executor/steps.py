@@ -19,9 +19,9 @@ from mawasu.home import Home
 from mawasu.ledger.fold import State
 from mawasu.plan import Gate, Known, Plan, Step, StepKind
 from mawasu.plan.keys import image as image_inputs
-from mawasu.plan.keys import key_of, lock_files
+from mawasu.plan.keys import image_files, key_of
 from mawasu.ports import Cancel, Log, Workshop
-from mawasu.spec.feature import Limits
+from mawasu.spec.feature import Api, Limits, Training
 from mawasu.words import Digest, Image, ImageSpec, JobSpec, Mount, Outcome, Output, Resources, Result
 
 StepSecrets = Callable[[Sequence[str], Literal["training", "api"]], Mapping[str, str]]
@@ -80,17 +80,17 @@ def _data(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     return Outcome(Result.OK, outputs={"snapshot": snapshot, **outputs})
 
 
-def image_spec(at: CommitOf, lock: str | None, known: Known, name: str) -> ImageSpec:
-    key = key_of(StepKind.IMAGE, image_inputs(lock, at.own, known.architecture, known.python))
-    paths = lock_files(lock, at.own)
-    return ImageSpec(key=key, lock=lock or "", files={path: at.bytes(path) for path in paths}, name=name)
+def image_spec(at: CommitOf, part: Training | Api, known: Known, name: str) -> ImageSpec:
+    key = key_of(StepKind.IMAGE, image_inputs(part, at.own, known.architecture, known.python))
+    files = {path: at.bytes(path) for path in image_files(part, at.own)}
+    return ImageSpec(key=key, lock=part.lock or "", dockerfile=part.dockerfile or "", files=files, name=name)
 
 
 def ensure_image(at: CommitOf, part: str, walk: Walk, log: Log, cancel: Cancel) -> Image:
     """The image of a part, made again if the cache was deleted since the ledger heard of it."""
     section = at.feature.training if part == "training" else at.feature.api
-    lock = section.lock if section else None
-    return walk.workshop.images.ensure(image_spec(at, lock, walk.known, f"{walk.name}/{part}"), log, cancel)
+    assert section is not None, "an image is planned only for a part that is there"
+    return walk.workshop.images.ensure(image_spec(at, section, walk.known, f"{walk.name}/{part}"), log, cancel)
 
 
 def _image(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
@@ -174,7 +174,7 @@ def _judge(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
 
 
 def resources(limits: Limits, timeout: float) -> Resources:
-    return Resources(cpu=limits.cpu, memory=limits.memory, timeout=timeout, network=limits.network)
+    return Resources(timeout=timeout, **msgspec.structs.asdict(limits))
 
 
 _DOERS: dict[StepKind, Callable[[Step, Walk, Log, Cancel], Outcome]] = {

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mawasu.spec.feature import DataSet, Feature
+from mawasu.spec.feature import Api, DataSet, Feature, Training
 from mawasu.spec.globs import select
 from mawasu.words import CONTRACT, Digest, Tree, digest_of_value
 
@@ -30,12 +30,20 @@ def _files(tree: Tree, globs: tuple[str, ...]) -> Inputs:
     return {path: f"{file.mode} {file.oid}" for path, file in sorted(select(tree, globs).files.items())}
 
 
-def image(lock: str | None, tree: Tree, architecture: str, python: str) -> Inputs:
+def image(part: Training | Api, tree: Tree, architecture: str, python: str) -> Inputs:
     """`tree` is the feature's own (paths from its root)."""
     inputs = {"architecture": architecture, "python": python}
-    for path in lock_files(lock, tree):
+    for path in image_files(part, tree):
         inputs[path] = tree.files[path].oid
     return inputs
+
+
+def image_files(part: Training | Api, tree: Tree) -> tuple[str, ...]:
+    """What a part's image is made from: its lock, or its Dockerfile with the files that it may copy."""
+    found = dict.fromkeys(lock_files(part.lock, tree))
+    if part.dockerfile and part.dockerfile in tree.files:
+        found |= dict.fromkeys((part.dockerfile, *sorted(select(tree, part.paths).files)))
+    return tuple(found)
 
 
 def lock_files(lock: str | None, tree: Tree) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from mawasu.plan import keys
 from mawasu.plan.known import Champion, Known
 from mawasu.plan.steps import Gate, Plan, Step, StepKind
 from mawasu.plan.why import why_it_runs
-from mawasu.spec.feature import Feature
+from mawasu.spec.feature import Api, Feature, Training
 from mawasu.words import Digest, Tree
 
 Keys = dict[str, Digest]
@@ -35,10 +35,10 @@ class _Planner:
         gate = Gate.NONE
         if self.feature.training is not None:
             self._data(self._wanted_data())
-            self._image("training", self.feature.training.lock)
+            self._image("training", self.feature.training)
             self._add(StepKind.TRAIN, "train", keys.train(self.feature, self.tree, self._of("data/", "image/training")))
         if self.feature.api is not None:
-            self._image("api", self.feature.api.lock)
+            self._image("api", self.feature.api)
         release = self._release_key()
         if self.feature.evaluation is not None:
             gate = self._judge(release)
@@ -70,9 +70,9 @@ class _Planner:
                 inputs = keys.data(data_set, self.known.snapshots[data_set.name], slices)
                 self._add(StepKind.DATA, f"data/{data_set.name}", inputs)
 
-    def _image(self, part: str, lock: str | None) -> None:
-        inputs = keys.image(lock, self.tree, self.known.architecture, self.known.python)
-        self._add(StepKind.IMAGE, f"image/{part}", inputs)
+    def _image(self, name: str, part: Training | Api) -> None:
+        inputs = keys.image(part, self.tree, self.known.architecture, self.known.python)
+        self._add(StepKind.IMAGE, f"image/{name}", inputs)
 
     def _judge(self, release: Digest | None) -> Gate:
         """Evaluation and verdict; neither for a release served here before, nor for the champion's very model."""
@@ -99,8 +99,8 @@ class _Planner:
     def _champion(self, champion: Champion, data: str) -> tuple[keys.Inputs, keys.Inputs]:
         """Inputs of the champion's image and evaluation: the same rows, scored by its own commit's code and image."""
         tree = champion.tree.under(champion.feature.root)
-        lock = champion.feature.training.lock if champion.feature.training else None
-        image = keys.image(lock, tree, self.known.architecture, self.known.python)
+        assert champion.feature.training is not None, "whoever is judged was trained"
+        image = keys.image(champion.feature.training, tree, self.known.architecture, self.known.python)
         before = {
             data: self.keys[data],
             "image/training": keys.key_of(StepKind.IMAGE, image),

@@ -17,6 +17,11 @@ from mawasu.spec.feature import (
     Evaluation,
     Feature,
     Gate,
+    Gcp,
+    GcpApi,
+    GcpGateway,
+    GcpImages,
+    GcpTraining,
     Holdout,
     Limits,
     Part,
@@ -61,6 +66,7 @@ def complete(document: Document, *, root: str = "") -> Feature:
         evaluation=_evaluation(values.get("evaluation"), training, data),
         api=_api(values.get("api")),
         auth=_auth(values.get("auth")),
+        gcp=_gcp(values.get("gcp")),
     )
 
 
@@ -107,12 +113,12 @@ def _api(section: Values | None) -> Api | None:
     if section is None:
         return None
     scale: dict[str, int] = section.get("scale", {})
-    low = scale.get("min", 1)
+    low = scale.get("min", 0)
     return _make(
         Api,
         section,
         batch=_make(Batch, section.get("batch", {})),
-        scale=Scale(min=low, max=scale.get("max", low)),
+        scale=Scale(min=low, max=scale.get("max", max(low, Scale().max))),
         resources=_limits(section),
     )
 
@@ -125,8 +131,23 @@ def _auth(section: Values | None) -> Auth | None:
     return Auth(paths=paths if globs.match_any(paths, openapi) else (*paths, openapi), openapi=openapi)
 
 
+def _gcp(section: Values | None) -> Gcp | None:
+    if section is None:
+        return None
+    return _make(
+        Gcp,
+        {"bucket": f"{section['project']}-mawasu", **section},
+        images=_make(GcpImages, section.get("images", {})),
+        training=_make(GcpTraining, section.get("training", {})),
+        api=_make(GcpApi, section.get("api", {})),
+        gateway=_make(GcpGateway, section.get("gateway", {})),
+    )
+
+
 def _limits(section: Values) -> Limits:
-    given: dict[str, Any] = section.get("resources", {})
+    given: dict[str, Any] = dict(section.get("resources", {}))
+    if "accelerator" in given:
+        given["accelerator"], given["accelerators"] = given["accelerator"]
     return _make(Limits, {key: value for key, value in given.items() if key in Limits.__struct_fields__})
 
 

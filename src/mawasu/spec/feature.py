@@ -45,17 +45,21 @@ class DataSet(Part, frozen=True, kw_only=True):
 
 
 class Limits(Part, frozen=True, kw_only=True):
-    """`resources:` — cpu in cores, memory in bytes."""
+    """`resources:` — cpu in cores, memory in bytes; `workers` counts the machines of one training run."""
 
     cpu: float = 1.0
     memory: int = 2 * 2**30
     network: bool = False
+    accelerator: str = ""  # as Vertex AI's AcceleratorType calls it, "" for none
+    accelerators: int = 0  # of each machine
+    workers: int = 1
 
 
 class Training(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     command: str
     lock: str | None = None
+    dockerfile: str | None = None
     data: tuple[str, ...] = ()
     params: dict[str, Any] = msgspec.field(default_factory=dict)
     resources: Limits = Limits()
@@ -86,13 +90,16 @@ class Batch(Part, frozen=True, kw_only=True):
 
 
 class Scale(Part, frozen=True, kw_only=True):
-    min: int = 1
-    max: int = 1
+    """Replicas. One machine always runs `min`, and at least one; on Google Cloud 0 is none while nobody asks."""
+
+    min: int = 0
+    max: int = 4
 
 
 class Api(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     lock: str | None = None
+    dockerfile: str | None = None
     handler: str | None = None  # module.path:function — or
     command: str | None = None  # any HTTP server on $PORT
     examples: str | None = None
@@ -108,6 +115,51 @@ class Auth(Part, frozen=True, kw_only=True):
     openapi: str
 
 
+class GcpImages(Part, frozen=True, kw_only=True):
+    builder: Literal["buildx", "kaniko"] = "buildx"
+    cache_ttl: float = 14 * 86400.0  # seconds; kaniko's layers only
+
+
+class GcpTraining(Part, frozen=True, kw_only=True):
+    """What Vertex AI is asked for beyond `resources:`. `disk` in bytes."""
+
+    machine: str = ""  # "": the smallest standard one that has the cores and the memory
+    disk: int = 100 * 2**30
+    scheduling: Literal["standard", "spot", "flex-start"] = "standard"
+    network: str = ""  # a VPC network that is peered with Vertex AI
+    parameter_servers: int = 0  # machines of worker pool 2
+    evaluators: int = 0  # machines of worker pool 3
+    tpu_topology: str = ""
+
+
+class GcpApi(Part, frozen=True, kw_only=True):
+    concurrency: int = 80  # requests that one replica answers at once
+    network: str = ""  # a VPC network that replicas may reach directly
+    subnet: str = ""
+
+
+class GcpGateway(Part, frozen=True, kw_only=True):
+    """`cors`: origins that browsers may call from, ("*",) for any."""
+
+    cors: tuple[str, ...] = ()
+    keys: Literal["mawasu", "google"] = "mawasu"  # whose API keys an `apiKey` scheme means
+
+
+class Gcp(Part, frozen=True, kw_only=True):
+    """`gcp:` — where a push to Google Cloud runs. It is part of no key: what a step gives does not depend on it."""
+
+    project: str
+    region: str
+    bucket: str  # <project>-mawasu when left out
+    github: str = ""  # owner/name of the repository whose pushes are built
+    connection: str = "github"  # Cloud Build's connection to GitHub
+    images: GcpImages = GcpImages()
+    training: GcpTraining = GcpTraining()
+    api: GcpApi = GcpApi()
+    gateway: GcpGateway = GcpGateway()
+    redis: int | None = None  # bytes of a Memorystore instance; None: none
+
+
 class Feature(Part, frozen=True, kw_only=True):
     """One machine-learning function. `root` is the directory of its `mawasu.yaml`, "" for the top."""
 
@@ -119,3 +171,4 @@ class Feature(Part, frozen=True, kw_only=True):
     evaluation: Evaluation | None = None
     api: Api | None = None
     auth: Auth | None = None
+    gcp: Gcp | None = None

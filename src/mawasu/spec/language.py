@@ -28,7 +28,9 @@ LOCK = Text(
 )
 
 _LOCK_DOC = "The packages: a `uv.lock` (with its pyproject.toml beside it), or requirements with hashes."
-_DOCKERFILE = Key(NotBuilt("images from a Dockerfile"), "Not built yet. An image of your own.")
+_DOCKERFILE = Key(
+    FILE, "An image of your own, made from `paths`; Google Cloud takes it before `lock`, one machine needs `lock`."
+)
 _SECRETS_DOC = "Names of secrets, given as variables; their values live outside git (`mawasu secrets set`)."
 
 ENVIRONMENT = Section(
@@ -86,8 +88,14 @@ RESOURCES = Section(
         "cpu": Key(Number("a number of cores such as 2 or 0.5", over=0, most=1024), "Cores; 1 when left out."),
         "memory": Key(MEMORY, "Memory, such as 512Mi or 4Gi; 2Gi when left out."),
         "network": Key(Switch(), "Whether the command may use the network; false when left out."),
-        "accelerator": Key(NotBuilt("accelerators", allowed="none"), "Not built yet, except `none`."),
-        "pools": Key(NotBuilt("training on several machines", allowed=1), "Not built yet, except 1."),
+        "accelerator": Key(
+            Text("an accelerator such as `NVIDIA_L4`, `NVIDIA_L4:2` or `none`", units.accelerator, units.ACCELERATOR),
+            "Training on Google Cloud: what each machine has; none when left out.",
+        ),
+        "workers": Key(
+            Number("a whole number from 1 to 1000", whole=True, least=1, most=1000),
+            "Training on Google Cloud: machines of one run; 1 when left out.",
+        ),
     }
 )
 _RESOURCES = Key(RESOURCES, "Limits of one run, or of one replica.")
@@ -137,6 +145,7 @@ EVALUATION = Section(
 )
 
 _COUNT = Number("a whole number from 1 to 1000", whole=True, least=1, most=1000)
+_LEAST = Number("a whole number from 0 to 1000", whole=True, least=0, most=1000)
 API = Section(
     {
         "paths": Key(GLOBS, "The files that the server may see.", required=True),
@@ -162,8 +171,8 @@ API = Section(
         "scale": Key(
             Section(
                 {
-                    "min": Key(_COUNT, "Replicas at least; 1 when left out."),
-                    "max": Key(_COUNT, "Not built yet to be more than `min`."),
+                    "min": Key(_LEAST, "Replicas at least; 0 when left out. One machine runs at least one."),
+                    "max": Key(_COUNT, "Replicas at most, on Google Cloud; one machine always runs `min`."),
                 }
             ),
             "How many replicas answer.",
@@ -182,6 +191,83 @@ AUTH = Section(
     }
 )
 
+_NETWORK = Text("the name of a VPC network such as `default`", units.network, units.NETWORK)
+GCP = Section(
+    {
+        "project": Key(
+            Text("a project's id such as `acme-ml`", units.gcp_project, units.GCP_PROJECT), "Its id.", required=True
+        ),
+        "region": Key(
+            Text("a region such as `europe-west1`", units.gcp_region, units.GCP_REGION),
+            "Where everything runs and is kept.",
+            required=True,
+        ),
+        "bucket": Key(
+            Text("a bucket's name such as `acme-ml-mawasu`", units.gcp_bucket, units.GCP_BUCKET),
+            "Ledger, models and data; `<project>-mawasu` when left out.",
+        ),
+        "github": Key(
+            Text("a repository such as `acme/resumes`", units.github, units.GITHUB),
+            "The repository whose pushes are built.",
+        ),
+        "connection": Key(NAME, "The name of Cloud Build's connection to GitHub; `github` when left out."),
+        "images": Key(
+            Section(
+                {
+                    "builder": Key(Choice(("buildx", "kaniko")), "What makes images; buildx when left out."),
+                    "cache_ttl": Key(DURATION, "How long kaniko keeps its layers; 14d when left out."),
+                }
+            ),
+            "How images are made.",
+        ),
+        "training": Key(
+            Section(
+                {
+                    "machine": Key(
+                        Text("a machine type such as `n1-standard-8`", units.machine, units.MACHINE),
+                        "Of every worker; the smallest standard one that fits `resources` when left out.",
+                    ),
+                    "disk": Key(MEMORY, "The disk of every worker; 100Gi when left out."),
+                    "scheduling": Key(
+                        Choice(("standard", "spot", "flex-start")), "Cheaper machines may be taken away, or come later."
+                    ),
+                    "network": Key(_NETWORK, "A VPC network that is peered with Vertex AI."),
+                    "parameter_servers": Key(_LEAST, "Machines of worker pool 2; none when left out."),
+                    "evaluators": Key(_LEAST, "Machines of worker pool 3; none when left out."),
+                    "tpu_topology": Key(
+                        Text("a topology such as `2x2`", units.topology, units.TOPOLOGY), "Of TPUs from v5e on."
+                    ),
+                }
+            ),
+            "What Vertex AI is asked for beyond `training.resources`.",
+        ),
+        "api": Key(
+            Section(
+                {
+                    "concurrency": Key(_COUNT, "Requests that one replica answers at once; 80 when left out."),
+                    "network": Key(_NETWORK, "A VPC network that replicas reach directly."),
+                    "subnet": Key(_NETWORK, "Its subnet."),
+                },
+                needs={"subnet": "network"},
+            ),
+            "How Cloud Run runs the API.",
+        ),
+        "gateway": Key(
+            Section(
+                {
+                    "cors": Key(
+                        ListOf(Text("an origin such as `https://example.com`, or `*`", units.origin, units.ORIGIN)),
+                        "Origins that browsers may call from.",
+                    ),
+                    "keys": Key(Choice(("mawasu", "google")), "Whose API keys are taken; mawasu's when left out."),
+                }
+            ),
+            "How ESPv2 runs.",
+        ),
+        "redis": Key(MEMORY, "The size of a Memorystore instance for the cache; none when left out."),
+    }
+)
+
 MAWASU_YAML = Section(
     {
         "feature": Key(NAME, "With the branch it names every artifact.", required=True),
@@ -194,6 +280,6 @@ MAWASU_YAML = Section(
         "evaluation": Key(EVALUATION, "How a model is judged against the champion."),
         "api": Key(API, "What answers."),
         "auth": Key(AUTH, "Who may call."),
-        "gcp": Key(Json(mapping=True), "Settings of another platform; not read on one machine."),
+        "gcp": Key(GCP, "Where a push to Google Cloud runs; not read on one machine."),
     }
 )

@@ -17,7 +17,7 @@ def findings(values: Values, paths: frozenset[str]) -> Iterator[Finding]:
         section = values.get(part, {})
         for index, glob in enumerate(section.get("paths", ())):
             yield from _matches((part, "paths", index), glob, paths)
-        for key in ("lock", "examples", "openapi"):
+        for key in ("lock", "dockerfile", "examples", "openapi"):
             if key in section:
                 yield from _exists((part, key), section[key], paths)
         if "lock" in section:

@@ -127,12 +127,9 @@ def _api_and_auth(root: Node, values: Values) -> Iterator[Finding]:
     if api is not None and api.get("command") and api.get("batch"):
         yield Finding(("api", "batch"), "only a `handler` is given batches", "take it out", on_key=True)
     scale = values.get("api", {}).get("scale", {})
-    if scale.get("max", scale.get("min", 1)) < scale.get("min", 1):
+    if "max" in scale and scale["max"] < scale.get("min", 0):
         message = f"found {scale['max']}, expected at least `min`, which is {scale['min']}"
         yield Finding(("api", "scale", "max"), message)
-    elif scale.get("max", scale.get("min", 1)) > scale.get("min", 1):
-        message = "not built yet: more replicas when it is busy"
-        yield Finding(("api", "scale", "max"), message, "leave `max` out; `min` replicas always run")
 
 
 def _stands(root: Node, section: str) -> bool:

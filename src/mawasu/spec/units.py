@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from mawasu.spec import globs
 from mawasu.spec.faults import quoted
@@ -13,6 +14,16 @@ DURATION = r"[0-9]{1,9}(\.[0-9]{1,3})?(s|m|h|d)"
 MEMORY = r"[0-9]{1,6}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti)"
 HANDLER = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*"
 BOUND = r"(>=|<=|>|<) *-?[0-9]{1,15}(\.[0-9]{1,15})?"
+
+ACCELERATOR = r"none|[A-Z][A-Z0-9_]{1,60}(:[1-9][0-9]{0,2})?"
+GCP_PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
+GCP_REGION = r"[a-z]+-[a-z]+[0-9]{1,2}"
+GCP_BUCKET = r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]"
+GITHUB = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}"
+MACHINE = r"[a-z][a-z0-9]*(-[a-z0-9]+)+"
+NETWORK = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
+TOPOLOGY = r"[0-9]{1,3}x[0-9]{1,3}(x[0-9]{1,3})?"
+ORIGIN = r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?"
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -162,3 +173,30 @@ def some_text(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise Refused("text that is not empty")
     return text
+
+
+def accelerator(text: str) -> tuple[str, int]:
+    """Its name and how many: `NVIDIA_L4:2` is ("NVIDIA_L4", 2); `none` is ("", 0)."""
+    if not re.fullmatch(ACCELERATOR, text):
+        raise Refused("an accelerator such as `NVIDIA_L4`, `NVIDIA_L4:2` or `none`")
+    name, _, count = text.partition(":")
+    return ("", 0) if text == "none" else (name, int(count or 1))
+
+
+def _like(pattern: str, expected: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise Refused(expected)
+        return text
+
+    return read
+
+
+gcp_project = _like(GCP_PROJECT, "a project's id such as `acme-ml`: 6 to 30 small letters, digits and `-`")
+gcp_region = _like(GCP_REGION, "a region such as `europe-west1`")
+gcp_bucket = _like(GCP_BUCKET, "a bucket's name such as `acme-ml-mawasu`: 3 to 63 small letters, digits, `-` and `_`")
+github = _like(GITHUB, "a repository such as `acme/resumes`")
+machine = _like(MACHINE, "a machine type such as `n1-standard-8`")
+network = _like(NETWORK, "the name of a VPC network such as `default`")
+topology = _like(TOPOLOGY, "a topology such as `2x2` or `2x2x4`")
+origin = _like(ORIGIN, "an origin such as `https://example.com`, or `*`")

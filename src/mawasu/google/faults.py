@@ -1,0 +1,115 @@
+"""Google's error answers as mawasu's errors: what, where, and the next step. Pure.
+
+The error model is google.rpc.Status (google.aip.dev/193); storage's older one (`errors: [{reason}]`) is read too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mawasu.errors import PlatformError
+from mawasu.google.call import Call
+
+
+class GoogleError(PlatformError):
+    """An answer of Google that is not success. `status` is HTTP's, `reason` Google's own word for it ("" if none)."""
+
+    code = "google"
+
+    def __init__(self, message: str, hint: str = "", *, status: int = 0, reason: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.reason = reason
+
+
+class NotFoundError(GoogleError):
+    """404: the thing is not there."""
+
+
+class ConflictError(GoogleError):
+    """409 or 412: it is there already, or is not as it was when we looked."""
+
+
+def fault_of(call: Call, status: int, body: Any) -> GoogleError:
+    """The error that an answer stands for; `body` is its JSON value, or its text."""
+    error = body.get("error") if isinstance(body, dict) else None
+    error = error if isinstance(error, dict) else {}
+    text = str(error.get("message") or (body if isinstance(body, str) else "") or f"status {status}").strip()
+    details = [one for one in error.get("details", []) if isinstance(one, dict)]
+    reason = _reason(error, details)
+    what = f"{call.method} {call.host}{call.path}"
+    kind = {404: NotFoundError, 409: ConflictError, 412: ConflictError}.get(status, GoogleError)
+    return kind(f"{what}: {_line(text)}", _hint(call, status, text, reason, details), status=status, reason=reason)
+
+
+def _reason(error: dict[str, Any], details: list[dict[str, Any]]) -> str:
+    found = [
+        str(one["reason"]) for one in (*details, *error.get("errors", [])) if isinstance(one, dict) and "reason" in one
+    ]
+    return next(iter(found), str(error.get("status", "")))
+
+
+def _hint(call: Call, status: int, text: str, reason: str, details: list[dict[str, Any]]) -> str:
+    metadata = {key: str(value) for one in details for key, value in (one.get("metadata") or {}).items()}
+    if reason in ("SERVICE_DISABLED", "accessNotConfigured") or "has not been used in project" in text:
+        service = metadata.get("service") or call.host
+        project = (metadata.get("consumer") or "").removeprefix("projects/") or _project(call) or "PROJECT"
+        return f"`mawasu gcp apply` enables it, or: gcloud services enable {service} --project {project}"
+    if status == 401:
+        return "sign in again: `gcloud auth application-default login`"
+    if status == 403 and reason in ("rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"):
+        return "a quota of the project is spent: wait, or raise it (IAM & Admin → Quotas)"
+    if status == 403:
+        permission = metadata.get("permission") or _found(r"[Pp]ermission '?([a-z][A-Za-z]*\.[A-Za-z.]+)'?", text)
+        resource = metadata.get("resource") or _found(r"(?:on resource|for resource|access to) '?([^' ]+)'?", text)
+        role = role_for(permission, call.host)
+        on = resource or _project(call) or "the project"
+        who = "who runs this" if "serviceAccount" not in text else "the service account"
+        return f"give {who} the role {role} on {on}" + (f" (it lacks {permission})" if permission else "")
+    if status == 404 and "/projects/" in call.path and re.search(r"[Pp]roject .*(not found|not exist)", text):
+        return "is gcp.project in mawasu.yaml right, and may you see it? `gcloud projects list`"
+    if status == 429 or reason in ("RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED"):
+        return "a quota of the project is spent: wait, or raise it (IAM & Admin → Quotas)"
+    if status >= 500:
+        return "Google's side failed, and went on failing: run it again later"
+    return ""
+
+
+_ROLES = {
+    "aiplatform": "roles/aiplatform.user",
+    "artifactregistry": "roles/artifactregistry.admin",
+    "cloudbuild": "roles/cloudbuild.builds.editor",
+    "cloudscheduler": "roles/cloudscheduler.admin",
+    "iam": "roles/iam.serviceAccountAdmin",
+    "logging": "roles/logging.viewer",
+    "redis": "roles/redis.admin",
+    "resourcemanager": "roles/resourcemanager.projectIamAdmin",
+    "cloudresourcemanager": "roles/resourcemanager.projectIamAdmin",
+    "run": "roles/run.admin",
+    "secretmanager": "roles/secretmanager.admin",
+    "servicemanagement": "roles/servicemanagement.admin",
+    "serviceusage": "roles/serviceusage.serviceUsageAdmin",
+    "storage": "roles/storage.admin",
+}
+
+
+def role_for(permission: str, host: str) -> str:
+    """A predefined role that holds a permission such as `run.services.create`."""
+    if permission == "iam.serviceAccounts.actAs":
+        return "roles/iam.serviceAccountUser"
+    service = permission.partition(".")[0] or host.partition(".")[0].rpartition("-")[2]
+    return _ROLES.get(service, f"that holds {permission}" if permission else "that this call needs")
+
+
+def _project(call: Call) -> str:
+    return _found(r"/projects/([^/:]+)", call.path)
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else ""
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:600]

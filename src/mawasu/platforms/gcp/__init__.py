@@ -1,0 +1,1 @@
+"""The platform on Google Cloud: Cloud Storage, Cloud Build, Vertex AI, Cloud Run, Endpoints (design §6)."""

@@ -1,0 +1,100 @@
+"""Every name that mawasu gives to things on Google Cloud, each grammar in one place. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from mawasu.words import Digest, Value
+
+MANAGED = {"managed-by": "mawasu"}
+"""The label of all that mawasu owns: nothing without it is ever changed or deleted."""
+
+SERVICE_LONGEST = 49  # Cloud Run, services.create: serviceId
+_CUT = re.compile(r".*-x[0-9a-f]{12}")
+
+
+class Cloud(Value, frozen=True):
+    """Where mawasu is at home on Google Cloud: what all adapters are told."""
+
+    project: str
+    number: str  # the project's number
+    region: str
+    bucket: str
+    runner: str = ""  # the image that has mawasu inside, by digest
+
+    @property
+    def parent(self) -> str:
+        return f"projects/{self.project}/locations/{self.region}"
+
+    @property
+    def registry(self) -> str:
+        """Of images: `<registry>/<package>@<digest>`."""
+        return f"{self.region}-docker.pkg.dev/{self.project}/{REPOSITORY}"
+
+
+REPOSITORY = "mawasu"  # in Artifact Registry
+
+ACCOUNTS = {
+    "build": "runs pushes: `mawasu build` and `mawasu reconcile`",
+    "images": "makes images: users' Dockerfiles and packages run as it",
+    "training": "runs training and evaluation: users' code runs as it",
+    "api": "runs APIs: users' code runs as it",
+    "gateway": "the only one that may call APIs",
+    "scheduler": "wakes `mawasu reconcile`",
+}
+"""Service accounts by what they are for."""
+
+
+def account(cloud: Cloud, what: str) -> str:
+    """The e-mail address of a service account."""
+    if what not in ACCOUNTS:
+        raise ValueError(f"{what!r} is no service account of mawasu")
+    return f"mawasu-{what}@{cloud.project}.iam.gserviceaccount.com"
+
+
+def service(feature: str, environment: str) -> str:
+    """The Cloud Run service of a feature in an environment; another one for every pair. At most 49 of `a-z0-9-`."""
+    return _short(f"{feature}--{environment}", SERVICE_LONGEST)
+
+
+def gateway(feature: str) -> str:
+    """The Cloud Run service of a feature's gateway. No environment is called `gateway` … `--` keeps them apart."""
+    return _short(f"{feature}--0gateway", SERVICE_LONGEST)
+
+
+def revision(service: str, release: Digest, runner: str) -> str:
+    """The Cloud Run revision of a release: the same for the same release and the same mawasu. At most 63."""
+    made = hashlib.sha256(f"{release} {runner}".encode()).hexdigest()[:10]
+    return f"{service}-{made}"
+
+
+def tag(revision: str) -> str:
+    """The traffic tag of a revision: with the service's name it makes one label of a host name."""
+    return f"r{revision.rpartition('-')[2]}"
+
+
+def secret(feature: str, environment: str, name: str) -> str:
+    """The Secret Manager secret that holds a feature's secret in an environment (all previews share one)."""
+    where = "preview" if environment.startswith("preview-") else environment
+    return f"mawasu-{feature}-{where}-{name}"
+
+
+def label(text: str) -> str:
+    """A label's value: at most 63 of `a-z0-9_-`. What does not fit is cut and marked with a digest."""
+    plain = re.sub(r"[^a-z0-9_-]", "-", text.lower())
+    return plain if plain == text and len(plain) <= 63 else _short(plain, 63, text)
+
+
+def labels(feature: str, environment: str = "") -> dict[str, str]:
+    """Of everything that belongs to a feature."""
+    found = {**MANAGED, "mawasu-feature": label(feature)}
+    return {**found, "mawasu-environment": label(environment)} if environment else found
+
+
+def _short(text: str, longest: int, whole: str | None = None) -> str:
+    """`text` if it fits (and does not look cut), else its beginning and a digest of the whole."""
+    if whole is None and len(text) <= longest and not _CUT.fullmatch(text):
+        return text
+    mark = hashlib.sha256((whole or text).encode()).hexdigest()[:12]
+    return f"{text[: longest - 14].rstrip('-_')}-x{mark}"
