@@ -135,9 +135,9 @@ class ImageSpec(Value, frozen=True):
 
     key: Digest
     lock: str = ""
-    dockerfile: str = ""
     files: Mapping[str, bytes] = {}
     name: str = ""  # readable: feature/branch/commit
+    dockerfile: str = ""
 
 
 class Image(Value, frozen=True):

@@ -114,14 +114,29 @@ class Bench:
         return LocalJobs(self.home, self.store, self.sandbox, self.limiter, lay_out, max_processes=self.max_processes)
 
     def run(
-        self, command: str, *, memory: int = 512 * MIB, timeout: float = 60, root: str = "", **more: Any
+        self,
+        command: str,
+        *,
+        memory: int = 512 * MIB,
+        timeout: float = 60,
+        root: str = "",
+        workers: int = 1,
+        accelerator: str = "",
+        **more: Any,
     ) -> Outcome:
         spec = JobSpec(
             name="callback/main/1a2b3c/train",
             command=command,
             source=Source("", root, Tree({})),
             image=self.image,
-            resources=Resources(cpu=1, memory=memory, timeout=timeout),
+            resources=Resources(
+                cpu=1,
+                memory=memory,
+                timeout=timeout,
+                workers=workers,
+                accelerator=accelerator,
+                accelerators=1 if accelerator else 0,
+            ),
             **more,
         )
         return self.jobs().run(spec, self.log, self.cancel)

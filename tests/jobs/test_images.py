@@ -210,3 +210,10 @@ def test_making_an_image_can_be_given_up(maker: Maker) -> None:
         maker.requirements(SDIST, sdist("import time; time.sleep(60)"))
     thread.join()
     assert not [path for path in maker.home.images.iterdir() if path.name != ".locks"]
+
+
+def test_a_dockerfile_alone_is_refused_and_told_where_it_works(maker: Maker) -> None:
+    spec = ImageSpec(key=digest_of(b"own"), dockerfile="training/Dockerfile", files={"training/Dockerfile": b"FROM x"})
+    with pytest.raises(StepError, match=r"training/Dockerfile: one machine has no engine") as refused:
+        maker.images.ensure(spec, maker.log, Cancel())
+    assert "Google Cloud" in refused.value.hint

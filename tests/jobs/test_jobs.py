@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,3 +207,18 @@ def test_a_job_may_leave_directories_that_nobody_can_enter(bench: Bench) -> None
 
 def test_memory_of_a_job_is_what_it_asked_for(bench: Bench) -> None:
     assert bench.python("x = bytearray(100_000_000)", memory=256 * MIB).result is Result.OK
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"accelerator": "NVIDIA_L4"}, "train: this machine gives its jobs no accelerator (NVIDIA_L4)"),
+        ({"workers": 4}, "train: this is one machine, not 4"),
+    ],
+)
+def test_a_job_that_needs_more_than_one_plain_machine_is_refused_before_it_starts(
+    bench: Bench, asked: dict[str, Any], message: str
+) -> None:
+    outcome = bench.run("touch started", **asked)
+    assert (outcome.result, outcome.message) == (Result.FAILED, message)
+    assert "Google Cloud" in outcome.hint

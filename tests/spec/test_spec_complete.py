@@ -62,10 +62,11 @@ def test_one_file_stands_for_a_list_of_it() -> None:
     assert load(changed("data/*.csv", "[a, b/]")).data[0].source.files == ("a", "b/")
 
 
-def test_replicas_are_at_most_what_they_are_at_least_unless_said() -> None:
-    api = load(changed("{min: 1}", "{min: 3}")).api
+@pytest.mark.parametrize(("said", "scale"), [("{}", Scale(min=0, max=4)), ("{min: 7}", Scale(min=7, max=7))])
+def test_replicas_may_be_four_or_as_many_as_there_always_are(said: str, scale: Scale) -> None:
+    api = load(changed("{min: 1}", said)).api
     assert api is not None
-    assert api.scale == Scale(min=3, max=3)
+    assert api.scale == scale
 
 
 def test_the_openapi_file_always_belongs_to_auth() -> None:

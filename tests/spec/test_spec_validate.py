@@ -109,9 +109,12 @@ ONE_FAULT = {
     "a lock of another tool": (changed("training/uv.lock", "training/poetry.lock"), "expected the path of a `uv.lock`"),
     "a Dockerfile as lock": (
         changed("training/uv.lock", "training/Dockerfile"),
-        "not built yet: images from a Dockerfile",
+        "write it as `dockerfile: training/Dockerfile`",
     ),
-    "a Dockerfile": (changed("lock: training/uv.lock", "dockerfile: training/Dockerfile"), "not built yet: images"),
+    "a folder as Dockerfile": (
+        changed("lock: training/uv.lock", "dockerfile: training/"),
+        "training.dockerfile: found `training/`",
+    ),
     "a time without unit": (changed("timeout: 1h", "timeout: 90"), "write `90s` for seconds"),
     "a time of words": (changed("timeout: 1h", "timeout: an hour"), "expected a time such as `30s`"),
     "no time": (changed("timeout: 1h", "timeout: 0s"), "expected a time longer than zero"),
@@ -120,8 +123,18 @@ ONE_FAULT = {
     "cpu as text": (changed("cpu: 2", "cpu: 500m"), "found `500m`, expected a number of cores"),
     "cpu as truth": (changed("cpu: 2", "cpu: true"), "found `true`, expected a number of cores"),
     "no cpu": (changed("cpu: 2", "cpu: 0"), "expected a number of cores"),
-    "an accelerator": (changed("cpu: 2", "accelerator: gpu"), "not built yet: accelerators — `none` is all there is"),
-    "two pools": (changed("cpu: 2", "pools: 2"), "not built yet: training on several machines"),
+    "an accelerator of no kind": (changed("cpu: 2", "accelerator: gpu"), "expected an accelerator such as `NVIDIA_L4`"),
+    "no workers": (changed("cpu: 2", "workers: 0"), "expected a whole number from 1 to 1000"),
+    "no project": (GOOD + "gcp: {region: europe-west1}\n", "gcp: `project` is missing"),
+    "a project with capitals": (
+        GOOD + "gcp: {project: Acme, region: europe-west1}\n",
+        "gcp.project: found `Acme`, expected a project's id such as `acme-ml`",
+    ),
+    "a zone": (GOOD + "gcp: {project: acme-ml, region: europe-west1-b}\n", "expected a region such as `europe-west1`"),
+    "a subnet of no network": (
+        GOOD + "gcp: {project: acme-ml, region: europe-west1, api: {subnet: a}}\n",
+        "gcp.api: `subnet` stands without `network`",
+    ),
     "network as a word": (changed("cpu: 2", "network: yes"), "found `yes`, expected `true` or `false`"),
     "groups": (changed("    row: id", "    row: id\n    groups: {by: a}"), "data.resumes.groups: not built yet"),
     "refresh": (changed("    row: id", "    row: id\n    refresh: daily"), "data.resumes.refresh: not built yet"),
@@ -207,8 +220,26 @@ def test_a_fraction_needs_a_key_or_a_row() -> None:
     ]
 
 
-def test_settings_of_another_platform_are_accepted_unread() -> None:
-    assert faults(GOOD + "gcp: {project: p, anything: [1, {a: b}]}\n") == []
+def test_all_settings_of_google_cloud_are_read() -> None:
+    feature = load(
+        GOOD
+        + """
+gcp:
+  project: acme-ml
+  region: europe-west1
+  github: acme/resumes
+  images: {builder: kaniko, cache_ttl: 7d}
+  training: {machine: n1-standard-8, disk: 200Gi, scheduling: spot, parameter_servers: 2, evaluators: 1}
+  api: {concurrency: 20, network: default, subnet: inner}
+  gateway: {cors: ["https://acme.example"], keys: google}
+  redis: 1Gi
+"""
+    )
+    assert feature.gcp is not None
+    assert feature.gcp.bucket == "acme-ml-mawasu"
+    assert feature.gcp.training.disk == 200 * 2**30
+    assert feature.gcp.images.cache_ttl == 7 * 86400
+    assert feature.gcp.redis == 2**30
 
 
 MISSING = {

@@ -126,7 +126,8 @@ def branch_glob(text: str) -> str:
 def lock(text: str) -> str:
     file = file_path(text).rpartition("/")[2]
     if file != "uv.lock" and not file.endswith(".txt"):
-        hint = "not built yet: images from a Dockerfile" if "dockerfile" in file.lower() else "`uv lock` writes one"
+        own = "dockerfile" in file.lower()
+        hint = f"write it as `dockerfile: {text}`" if own and text.isprintable() else "`uv lock` writes one"
         raise Refused("the path of a `uv.lock`, or of a requirements file with hashes (`….txt`)", hint)
     return text
 

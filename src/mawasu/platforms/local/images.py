@@ -65,6 +65,9 @@ class LocalImages:
         Raises StepError with what uv said, CancelledError, PlatformError.
         """
         path = self._path(spec.key)
+        if spec.dockerfile and not spec.lock:
+            hint = "give a `lock` beside it; Google Cloud goes on taking the Dockerfile"
+            raise StepError(f"{spec.dockerfile}: one machine has no engine that makes images of Dockerfiles", hint)
         if not self.has(spec.key):
             with locked(self._home.images / ".locks" / path.name, cancel=cancel):
                 if not self.has(spec.key):

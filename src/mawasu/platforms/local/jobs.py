@@ -83,6 +83,9 @@ class LocalJobs:
         """Run to its end. Raises only for what is not the user's code's fault: PlatformError, and StepError for files
         that cannot be laid out.
         """
+        if beyond := _beyond(job.resources):
+            hint = "push it to Google Cloud, or change training.resources"
+            return Outcome(Result.FAILED, message=f"{_step(job)}: {beyond}", hint=hint)
         with workspace(self._home.workspaces) as path:
             try:
                 room = self._furnish(job, path)
@@ -302,6 +305,15 @@ def _open_to_all(tree: Path) -> None:
     for top, _, files in os.walk(tree):
         for path in (Path(top), *(Path(top) / name for name in files)):
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+
+
+def _beyond(resources: Resources) -> str:
+    """What was asked for that one machine does not give, "" for nothing."""
+    if resources.accelerators:
+        return f"this machine gives its jobs no accelerator ({resources.accelerator})"
+    if resources.workers > 1:
+        return f"this is one machine, not {resources.workers}"
+    return ""
 
 
 def _step(job: JobSpec) -> str:
