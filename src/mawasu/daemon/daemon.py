@@ -13,7 +13,7 @@ from mawasu.daemon.control import Control
 from mawasu.daemon.converge import Converge
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.lock import lock
-from mawasu.daemon.pushes import Pushes, Taken
+from mawasu.daemon.pushes import Pushes
 from mawasu.daemon.settings import load
 from mawasu.errors import MawasuError, UsageError
 from mawasu.executor.build import Shop
@@ -22,6 +22,7 @@ from mawasu.executor.follow import follow
 from mawasu.executor.logs import FileLog
 from mawasu.executor.queue import Job, Queue
 from mawasu.executor.sites import Live, Sites
+from mawasu.executor.taking import Taken
 from mawasu.git.repository import heads
 from mawasu.home import Home
 from mawasu.ledger.entries import BuildFinished

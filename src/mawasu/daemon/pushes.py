@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-import msgspec
 
 from mawasu.daemon.ledgers import Ledgers
-from mawasu.errors import SpecError
 from mawasu.executor.build import Build, Shop
 from mawasu.executor.commit import git_dir
 from mawasu.executor.deploy import DRAIN
 from mawasu.executor.queue import Job, Queue
 from mawasu.executor.sites import Live
-from mawasu.git.objects import read_files
+from mawasu.executor.taking import Taken, owner, queue, read_push
 from mawasu.git.repository import features_in, read_tree
 from mawasu.ledger.entries import BuildFinished, BuildQueued, EnvironmentGone
 from mawasu.ledger.fold import BuildState, State, unfinished
 from mawasu.ledger.ledger import Ledger
-from mawasu.spec import feature_name, load
-from mawasu.spec.environments import environment_of
-from mawasu.words import Commit, Push, Result, Tree
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A build that a push caused, and the first ledger entry that speaks of it."""
-
-    feature: str
-    build: int
-    entry: int
+from mawasu.words import Commit, Push, Result
 
 
 class Pushes:
@@ -60,11 +45,11 @@ class Pushes:
         taken: list[Taken] = []
         said: list[str] = []
         for file in files:
-            feature, queued = self._read(repo, tree, file, push)
+            feature, queued = read_push(repo, tree, file, push)
             ledger = self.ledgers.of(feature)
-            owner = _owner(ledger.state())
-            if owner not in (None, push.project):
-                said.append(f"{file}: feature `{feature}` belongs to project `{owner}` — choose another name")
+            first = owner(ledger.state())
+            if first not in (None, push.project):
+                said.append(f"{file}: feature `{feature}` belongs to project `{first}` — choose another name")
             elif ledger.state().heads.get(f"{push.project}/{push.branch}") == push.new:
                 taken += _found(ledger.state(), feature, push)  # a scan was faster than the hook's message
             else:
@@ -92,27 +77,10 @@ class Pushes:
 
     # ------------------------------------------------------------------------------------------------ parts
 
-    def _read(self, repo: str, tree: Tree, file: str, push: Push) -> tuple[str, BuildQueued]:
-        """The feature's name and where the branch goes; of a faulty file as much as can be read.
-
-        A file too faulty to say its name is recorded under the project's own.
-        """
-        oid = tree.files[file].oid
-        text = read_files(repo, [oid])[oid].decode(errors="replace")
-        try:
-            feature = load(text, file=file)
-        except SpecError:
-            return feature_name(text) or push.project, BuildQueued(0, push, "", file)
-        chosen = environment_of(feature, push.branch)
-        if chosen is None:
-            return feature.name, BuildQueued(0, push, "", file)
-        return feature.name, BuildQueued(0, push, chosen.name, file, chosen.environment.expires)
-
     def _queue(self, ledger: Ledger, feature: str, queued: BuildQueued) -> Taken:
-        number = max(ledger.state().builds, default=0) + 1
-        entry = ledger.append(msgspec.structs.replace(queued, build=number))
-        self._put(ledger, feature, ledger.state().builds[number])
-        return Taken(feature, number, entry.number)
+        taken = queue(ledger, queued)
+        self._put(ledger, feature, ledger.state().builds[taken.build])
+        return taken
 
     def _put(self, ledger: Ledger, feature: str, build: BuildState) -> None:
         def skip() -> None:
@@ -156,8 +124,3 @@ def _found(state: State, feature: str, push: Push) -> list[Taken]:
         if (of := state.builds[number].push).new == push.new and (of.project, of.branch) == (push.project, push.branch)
     )
     return [Taken(feature, number, 1) for number in same][:1]
-
-
-def _owner(state: State) -> str | None:
-    first = next(iter(state.builds.values()), None)
-    return first.push.project if first else None

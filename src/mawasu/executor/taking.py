@@ -1,0 +1,72 @@
+"""Taking a push for one feature: what the commit says of it, and a numbered build in its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from mawasu.errors import CancelledError, SpecError
+from mawasu.git.objects import read_files
+from mawasu.ledger.entries import BuildQueued
+from mawasu.ledger.fold import State
+from mawasu.ledger.ledger import Ledger
+from mawasu.spec import feature_name, load
+from mawasu.spec.environments import environment_of
+from mawasu.words import Push, Tree
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A build that a push caused, and the first ledger entry that speaks of it."""
+
+    feature: str
+    build: int
+    entry: int
+
+
+def read_push(repo: str, tree: Tree, file: str, push: Push) -> tuple[str, BuildQueued]:
+    """The feature's name and where the branch goes; of a faulty file as much as can be read. The build has no number.
+
+    A file too faulty to say its name is recorded under the project's own.
+    """
+    oid = tree.files[file].oid
+    text = read_files(repo, [oid])[oid].decode(errors="replace")
+    try:
+        feature = load(text, file=file)
+    except SpecError:
+        return feature_name(text) or push.project, BuildQueued(0, push, "", file)
+    chosen = environment_of(feature, push.branch)
+    if chosen is None:
+        return feature.name, BuildQueued(0, push, "", file)
+    return feature.name, BuildQueued(0, push, chosen.name, file, chosen.environment.expires)
+
+
+def owner(state: State) -> str | None:
+    """The project that a feature belongs to: the first that pushed it."""
+    first = next(iter(state.builds.values()), None)
+    return first.push.project if first else None
+
+
+def queue(ledger: Ledger, queued: BuildQueued) -> Taken:
+    """Append the build under the next number, whoever else is appending."""
+    while True:
+        number = max(ledger.state().builds, default=0) + 1
+        try:
+            entry = ledger.append(msgspec.structs.replace(queued, build=number), _free(number))
+        except _TakenError:
+            continue
+        return Taken(ledger.feature, number, entry.number)
+
+
+class _TakenError(CancelledError):
+    """Another process used the number."""
+
+
+def _free(number: int) -> Callable[[State], None]:
+    def check(state: State) -> None:
+        if number in state.builds:
+            raise _TakenError(f"build {number} is taken")
+
+    return check
