@@ -22,7 +22,7 @@ from mawasu.executor.steps import Walk, do
 from mawasu.git.repository import read_tree
 from mawasu.home import Home
 from mawasu.ledger.entries import AnyBody, BuildFinished, BuildPlanned, StepFinished, StepStarted
-from mawasu.ledger.fold import BuildState
+from mawasu.ledger.fold import BuildState, State
 from mawasu.ledger.ledger import Ledger
 from mawasu.plan import Known, Plan, Step, StepKind, plan
 from mawasu.ports import Cancel, Workshop
@@ -172,8 +172,8 @@ class Build:
             self.deploy = Deploy(walk, self.build.number, push.new, push.branch, self.shop.live, self._append)
         return walk
 
-    def _append(self, body: AnyBody) -> None:
-        self.ledger.append(body)
+    def _append(self, body: AnyBody, expect: Callable[[State], None] | None = None) -> None:
+        self.ledger.append(body, expect)
         self.shop.told(body)
 
     def _reused(self, step: Step) -> Outcome | None:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -16,6 +17,8 @@ from mawasu.executor.contract import check_contract
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import StepSecrets, Walk, ensure_image, resources
 from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
+from mawasu.ledger.fold import State
+from mawasu.ledger.moved import MovedError, unmoved
 from mawasu.plan import Step, StepKind
 from mawasu.ports import Cancel, Log
 from mawasu.spec.examples import Example, parse_examples
@@ -29,6 +32,16 @@ LAST_LINES = 200
 """Of what a candidate printed: where the exception behind a failed example is looked for."""
 
 
+TURN = 1.0
+"""Seconds between looks at whether another build is done with the environment."""
+
+
+class Record(Protocol):
+    """Writes an entry; `expect` as in `Ledger.append`."""
+
+    def __call__(self, body: AnyBody, expect: Callable[[State], None] | None = None) -> object: ...
+
+
 @dataclass
 class Deploy:
     """The live half of one build."""
@@ -38,7 +51,7 @@ class Deploy:
     commit: str
     branch: str
     live: Live
-    record: Callable[[AnyBody], object]
+    record: Record
     endpoint: Endpoint | None = None
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     switched: bool = False
@@ -133,13 +146,33 @@ class Deploy:
     def _switch(self, log: Log, cancel: Cancel) -> str:
         assert self.endpoint is not None
         site = site_of(self.walk.at, self.walk.environment, self.endpoint)
-        self.record(SwitchIntended(self.build, self.walk.environment, self.release, self.revision))
+        self._intend()
         current = self.walk.state().environments.get(self.walk.environment)
         self.previous = current.serving.revision if current and current.serving else ""
         self.live.sites.put(site)
         self.switched = True
         self.record(Switched(self.build, self.walk.environment, self.release, self.revision, self.previous))
         return f"{site.prefix} serves it"
+
+    def _intend(self) -> None:
+        """Say that this build will switch: after another one that is at it, and never after a newer one."""
+        intended = SwitchIntended(self.build, self.walk.environment, self.release, self.revision)
+        while True:
+            state = self.walk.state()
+            current = state.environments.get(self.walk.environment)
+            for other in (current.serving, current.intended) if current else ():
+                if other is not None and other.build > self.build:
+                    hint = "push again what should be served"
+                    raise BlockedError(f"build {other.build} is newer, and took {self.walk.environment}", hint)
+            busy = current.intended if current else None
+            if busy is not None and busy.build != self.build and self.live.at_it(state.builds[busy.build]):
+                time.sleep(TURN)
+                continue
+            try:
+                self.record(intended, unmoved(state))
+                return
+            except MovedError:
+                continue
 
     def _drain(self, log: Log, cancel: Cancel) -> str:
         if not self.previous or self.previous == self.revision:

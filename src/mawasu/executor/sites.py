@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from mawasu.ledger.fold import BuildState
 from mawasu.ports import Gateway, Services
 from mawasu.words import Site
 
@@ -38,3 +40,5 @@ class Live:
 
     services: Services
     sites: Sites
+    at_it: Callable[[BuildState], bool] = lambda _: False
+    """Whether another process is walking this build. On one machine there is one, and locks give it its turns."""

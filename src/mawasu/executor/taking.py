@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
-from mawasu.errors import CancelledError, SpecError
+from mawasu.errors import SpecError
 from mawasu.git.objects import read_files
 from mawasu.ledger.entries import BuildQueued
 from mawasu.ledger.fold import State
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.moved import MovedError, unmoved
 from mawasu.spec import feature_name, load
 from mawasu.spec.environments import environment_of
 from mawasu.words import Push, Tree
@@ -52,21 +52,10 @@ def owner(state: State) -> str | None:
 def queue(ledger: Ledger, queued: BuildQueued) -> Taken:
     """Append the build under the next number, whoever else is appending."""
     while True:
-        number = max(ledger.state().builds, default=0) + 1
+        state = ledger.state()
+        number = max(state.builds, default=0) + 1
         try:
-            entry = ledger.append(msgspec.structs.replace(queued, build=number), _free(number))
-        except _TakenError:
+            entry = ledger.append(msgspec.structs.replace(queued, build=number), unmoved(state))
+        except MovedError:
             continue
         return Taken(ledger.feature, number, entry.number)
-
-
-class _TakenError(CancelledError):
-    """Another process used the number."""
-
-
-def _free(number: int) -> Callable[[State], None]:
-    def check(state: State) -> None:
-        if number in state.builds:
-            raise _TakenError(f"build {number} is taken")
-
-    return check

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from mawasu.errors import CancelledError
 from mawasu.home import Home
 from mawasu.ledger.entries import Collected, Entry
 from mawasu.ledger.fold import State, apply
 from mawasu.ledger.ledger import Ledger, features
+from mawasu.ledger.moved import MovedError, unmoved
 from mawasu.ledger.references import digests_in, kept, living_plans, outdated, unreferenced
 from mawasu.store.directory import DirectoryStore
 from mawasu.store.durable import in_work, reported
@@ -90,22 +90,10 @@ def _record(ledger: Ledger, before: float, *, dry_run: bool) -> tuple[State, Col
         if dry_run:
             return apply(state, Entry(state.number + 1, state.head, before, body)), body
         try:
-            ledger.append(body, _unmoved(state.number))
-        except _MovedError:
+            ledger.append(body, unmoved(state))
+        except MovedError:
             continue
         return ledger.state(), body
-
-
-class _MovedError(CancelledError):
-    """Another entry came between looking and writing."""
-
-
-def _unmoved(number: int) -> Callable[[State], None]:
-    def check(state: State) -> None:
-        if state.number != number:
-            raise _MovedError(f"the ledger moved past entry {number}")
-
-    return check
 
 
 def _mentioned(store: DirectoryStore, states: Collection[State]) -> set[Digest]:

@@ -30,6 +30,13 @@ class BuildPlanned(Body, frozen=True, tag="build.planned"):
     release: Digest | None = None
 
 
+class BuildTaken(Body, frozen=True, tag="build.taken"):
+    """Who walks the build from here on, where several may: whoever finds it dead takes the build over."""
+
+    build: int
+    by: str
+
+
 class StepStarted(Body, frozen=True, tag="step.started"):
     build: int
     step: str
@@ -101,6 +108,7 @@ class Collected(Body, frozen=True, tag="collected"):
 AnyBody = (
     BuildQueued
     | BuildPlanned
+    | BuildTaken
     | StepStarted
     | StepFinished
     | ReleaseRegistered

@@ -13,6 +13,7 @@ from mawasu.ledger.entries import (
     BuildFinished,
     BuildPlanned,
     BuildQueued,
+    BuildTaken,
     Collected,
     Entry,
     EnvironmentGone,
@@ -52,6 +53,7 @@ class BuildState(msgspec.Struct, frozen=True, gc=False):
     hint: str = ""
     faults: tuple[str, ...] = ()
     finished: float | None = None
+    taken: tuple[str, ...] = ()  # by whom, where builds are walked by whoever comes; the last one has it
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
@@ -141,12 +143,6 @@ def unfinished(state: State) -> list[BuildState]:
     return [state.builds[number] for number in sorted(state.open)]
 
 
-def served_before(state: State, environment: str, release: Digest) -> bool:
-    """Whether this environment serves the release, or ever did: going back to it is never blocked."""
-    known = state.environments.get(environment)
-    return known is not None and any(past.release == release for past in known.history)
-
-
 def outcome_of(state: State, step: StepState) -> Outcome | None:
     """A step's own outcome, or the one it reuses; None while it has none."""
     if step.outcome is None and not step.runs and step.key in state.done:
@@ -174,6 +170,11 @@ def _planned(state: State, body: BuildPlanned, _time: float) -> None:
         for name, key, runs in body.steps
     ]
     _build(state, body.build, plan=body.plan, steps=steps, release=body.release)
+
+
+def _taken(state: State, body: BuildTaken, _time: float) -> None:
+    if body.build in state.builds:
+        _build(state, body.build, taken=(*state.builds[body.build].taken, body.by))
 
 
 def _started(state: State, body: StepStarted, time: float) -> None:
@@ -264,6 +265,7 @@ def _environment(state: State, name: str, build: int, **changes: Any) -> None:
 _RULES: dict[type[Body], Callable[[State, Any, float], None]] = {
     BuildQueued: _queued,
     BuildPlanned: _planned,
+    BuildTaken: _taken,
     StepStarted: _started,
     StepFinished: _finished_step,
     ReleaseRegistered: _registered,
