@@ -16,6 +16,7 @@ from mawasu.git.repository import features_in, read_tree
 from mawasu.ledger.entries import BuildFinished, BuildQueued, EnvironmentGone
 from mawasu.ledger.fold import BuildState, State, unfinished
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.moved import MovedError
 from mawasu.words import Commit, Push, Result
 
 
@@ -78,7 +79,12 @@ class Pushes:
     # ------------------------------------------------------------------------------------------------ parts
 
     def _queue(self, ledger: Ledger, feature: str, queued: BuildQueued) -> Taken:
-        taken = queue(ledger, queued)
+        while True:
+            try:
+                taken = queue(ledger, queued, ledger.state())
+                break
+            except MovedError:  # builds under way write too
+                continue
         self._put(ledger, feature, ledger.state().builds[taken.build])
         return taken
 
@@ -109,11 +115,9 @@ class Pushes:
     def remove(self, feature: str, environment: str, reason: str) -> None:
         """Take an environment away: first from the gateway, then its processes; recorded in between."""
         ledger = self.ledgers.of(feature)
-        serving = ledger.state().environments[environment].serving
         self.live.sites.remove(feature, environment)
         ledger.append(EnvironmentGone(environment, reason))
-        if serving is not None:
-            self.live.services.stop(serving.revision, drain=DRAIN)
+        self.live.services.remove(feature, environment, drain=DRAIN)
 
 
 def _found(state: State, feature: str, push: Push) -> list[Taken]:

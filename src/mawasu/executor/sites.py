@@ -36,9 +36,13 @@ class Sites:
 
 @dataclass(frozen=True)
 class Live:
-    """What serves: the services, and the table of sites that leads to them."""
+    """What serves: the services, and the table of sites that leads to them.
+
+    `identity` makes an identity token for an audience, where services are private and have URLs.
+    """
 
     services: Services
     sites: Sites
     at_it: Callable[[BuildState], bool] = lambda _: False
     """Whether another process is walking this build. On one machine there is one, and locks give it its turns."""
+    identity: Callable[[str], str] | None = None

@@ -11,7 +11,7 @@ from mawasu.git.objects import read_files
 from mawasu.ledger.entries import BuildQueued
 from mawasu.ledger.fold import State
 from mawasu.ledger.ledger import Ledger
-from mawasu.ledger.moved import MovedError, unmoved
+from mawasu.ledger.moved import unmoved
 from mawasu.spec import feature_name, load
 from mawasu.spec.environments import environment_of
 from mawasu.words import Push, Tree
@@ -49,13 +49,8 @@ def owner(state: State) -> str | None:
     return first.push.project if first else None
 
 
-def queue(ledger: Ledger, queued: BuildQueued) -> Taken:
-    """Append the build under the next number, whoever else is appending."""
-    while True:
-        state = ledger.state()
-        number = max(state.builds, default=0) + 1
-        try:
-            entry = ledger.append(msgspec.structs.replace(queued, build=number), unmoved(state))
-        except MovedError:
-            continue
-        return Taken(ledger.feature, number, entry.number)
+def queue(ledger: Ledger, queued: BuildQueued, seen: State) -> Taken:
+    """Append the build under the next number. Raises MovedError when the ledger is not as it was seen any more."""
+    number = max(seen.builds, default=0) + 1
+    entry = ledger.append(msgspec.structs.replace(queued, build=number), unmoved(seen))
+    return Taken(ledger.feature, number, entry.number)
