@@ -12,6 +12,7 @@ from mawasu.words import Value
 _ANY_PARTS = "(?:[^/]+/)*"
 _NOTHING = r"[^\s\S]"
 _REPEAT_MOST = 1000  # RE2's kMaxRepeat
+_LONGER = (r"\\[0-7]{1,3}", r"\\x\{[0-9A-Fa-f]{1,6}\}", r"\\x[0-9A-Fa-f]{2}", r"\\[pP](?:[LMNPSZC]|\{\^?\w+\})")
 _ESCAPES = frozenset("adfnrstvwADSWbBzC")
 _GROUPS = re.compile(r"\?(?:P<[A-Za-z_]\w*>|<[A-Za-z_]\w*>|[imsU]*(?:-[imsU]+)?[:)])")
 _KNOWN = {
@@ -249,7 +250,24 @@ class _Scan:
         self._before = _Token(repeatable=True, repeated=True)
 
 
-_NAMED = frozenset("alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit".split())
+_NAMED = frozenset(
+    [
+        "alnum",
+        "alpha",
+        "ascii",
+        "blank",
+        "cntrl",
+        "digit",
+        "graph",
+        "lower",
+        "print",
+        "punct",
+        "space",
+        "upper",
+        "word",
+        "xdigit",
+    ]
+)
 
 
 def _escaped(text: str, at: int) -> int:
