@@ -48,6 +48,18 @@ class Client:
         self._first_wait = first_wait
         self._http: httpx.Client | None = None
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up its connections. It may be used again afterwards."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
     @property
     def http(self) -> httpx.Client:
         if self._http is None:
