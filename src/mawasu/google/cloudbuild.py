@@ -1,0 +1,66 @@
+"""Calls of Cloud Build's API, v1 (cloud.google.com/build/docs/api/reference/rest), and what a build says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mawasu.google.call import Call, path
+
+HOST = "cloudbuild.googleapis.com"
+LOGGING = "logging.googleapis.com"
+
+ONGOING = frozenset({"PENDING", "QUEUED", "WORKING"})
+PAGE = 1000  # entries; the most that one call gives
+
+
+def create(project: str, region: str, build: Mapping[str, Any]) -> Call:
+    """Start a build; the answer is an operation whose metadata holds it (see `created`).
+
+    The API takes no request id: after a lost answer, look for the build by its tag before sending this again.
+    """
+    return Call("POST", HOST, _builds(project, region), body=dict(build))
+
+
+def get(project: str, region: str, build: str) -> Call:
+    return Call("GET", HOST, _builds(project, region, build))
+
+
+def tagged(project: str, region: str, tag: str) -> Call:
+    """All builds with this tag, newest first; `client.pages(…, "builds")`."""
+    return Call("GET", HOST, _builds(project, region), {"filter": f'tags="{tag}"', "pageSize": "100"})
+
+
+def cancel(project: str, region: str, build: str) -> Call:
+    """Cancelling again what is cancelled already is harmless; a build that has ended answers 400."""
+    return Call("POST", HOST, _builds(project, region, build) + ":cancel", body={}, again=True)
+
+
+def created(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """The build that `create` started, as it is in the operation's metadata (BuildOperationMetadata)."""
+    build = operation["metadata"]["build"]
+    assert isinstance(build, dict)
+    return build
+
+
+def order(build: Mapping[str, Any]) -> tuple[str, str]:
+    """By when builds were created: everybody who sorts by this sees the same one first."""
+    return str(build.get("createTime", "")), str(build["id"])
+
+
+def entries(project: str, build: str, since: str, token: str = "") -> Call:
+    """A page of what a build printed at `since` (RFC 3339) or later, oldest first; reading changes nothing."""
+    log = f'logName="projects/{project}/logs/cloudbuild" AND resource.type="build"'
+    body: dict[str, Any] = {
+        "resourceNames": [f"projects/{project}"],
+        "filter": f'{log} AND resource.labels.build_id="{build}" AND timestamp>="{since}"',
+        "orderBy": "timestamp asc",
+        "pageSize": PAGE,
+    }
+    if token:
+        body["pageToken"] = token
+    return Call("POST", LOGGING, "/v2/entries:list", body=body, again=True)
+
+
+def _builds(project: str, region: str, *more: str) -> str:
+    return path("v1", "projects", project, "locations", region, "builds", *more)
