@@ -80,6 +80,16 @@ def secret(feature: str, environment: str, name: str) -> str:
     return f"mawasu-{feature}-{where}-{name}"
 
 
+def trigger(feature: str, environment: str) -> str:
+    """The Cloud Build trigger of a feature in an environment. At most 64 letters, digits and `-`."""
+    return _short(f"mawasu-{feature}--{environment}", 64)
+
+
+def link(github: str) -> str:
+    """The name under which a connection knows the repository `owner/name`. At most 63 of `A-Za-z0-9_-`."""
+    return _short(re.sub(r"[^A-Za-z0-9_-]", "-", github), 63, github if re.search(r"[^A-Za-z0-9_/-]", github) else None)
+
+
 def label(text: str) -> str:
     """A label's value: at most 63 of `a-z0-9_-`. What does not fit is cut and marked with a digest."""
     plain = re.sub(r"[^a-z0-9_-]", "-", text.lower())

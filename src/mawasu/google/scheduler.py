@@ -1,0 +1,32 @@
+"""Cloud Scheduler: jobs (cloud.google.com/scheduler/docs/reference/rest)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mawasu.google.call import Call, path
+
+HOST = "cloudscheduler.googleapis.com"
+
+
+def _at(project: str, region: str, *more: str) -> str:
+    return path("v1", "projects", project, "locations", region, "jobs", *more)
+
+
+def get_schedule(project: str, region: str, name: str) -> Call:
+    return Call("GET", HOST, _at(project, region, name))
+
+
+def create_schedule(project: str, region: str, name: str, body: Mapping[str, Any]) -> Call:
+    named = {"name": f"projects/{project}/locations/{region}/jobs/{name}", **body}
+    return Call("POST", HOST, _at(project, region), body=named, again=True)
+
+
+def patch_schedule(project: str, region: str, name: str, body: Mapping[str, Any], fields: Sequence[str]) -> Call:
+    chosen = {field: body[field] for field in fields}
+    return Call("PATCH", HOST, _at(project, region, name), {"updateMask": ",".join(fields)}, chosen, again=True)
+
+
+def delete_schedule(project: str, region: str, name: str) -> Call:
+    return Call("DELETE", HOST, _at(project, region, name))

@@ -1,0 +1,148 @@
+"""Who may do what, and why: the least that each service account needs, on the narrowest thing that can be named. Pure.
+
+Roles: cloud.google.com/iam/docs/roles-permissions; conditions: …/iam/docs/conditions-attribute-reference.
+
+Nothing here follows from what is pushed, but the secrets: so a production build needs no power over who may do what in
+the project, and has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mawasu.google.iam import Grant
+from mawasu.platforms.gcp import names
+from mawasu.platforms.gcp.infra.words import Body, Resource, Stage
+from mawasu.platforms.gcp.names import Cloud
+
+PROJECT = {
+    "build": {
+        "roles/cloudbuild.builds.editor": "starts the builds of images, and keeps triggers as the features want them",
+        "roles/aiplatform.user": "starts training",
+        "roles/logging.viewer": "reads what jobs print",
+        "roles/logging.logWriter": "writes its own log",
+        # Nothing narrower may say who calls a service (run.services.setIamPolicy); a condition cannot name services.
+        "roles/run.admin": "deploys APIs and gateways, and lets the gateway call them",
+        # Nothing narrower may create an Endpoints service.
+        "roles/servicemanagement.admin": "rolls the gateways' configurations out",
+        "roles/serviceusage.serviceUsageAdmin": "turns a gateway's own Endpoints service on",
+    },
+    "images": {"roles/logging.logWriter": "writes the log of a build"},
+    "training": {"roles/logging.logWriter": "writes what the job prints"},
+    "gateway": {
+        "roles/servicemanagement.serviceController": "checks keys and reports calls",
+        "roles/cloudtrace.agent": "writes traces",
+    },
+}
+"""Roles on the whole project: account → role → why."""
+
+ACTS_AS = ("build", "images", "training", "api", "gateway")
+"""Accounts that mawasu-build starts something as: itself too, for the triggers and `mawasu reconcile`."""
+
+
+def member(cloud: Cloud, what: str) -> str:
+    return f"serviceAccount:{names.account(cloud, what)}"
+
+
+def body_of(grants: Iterable[Grant]) -> Body:
+    """Grants as the body of a policy resource: readable keys, so that a difference reads as a sentence."""
+    return {"grants": {key(grant): grant.expression or ALWAYS for grant in grants}}
+
+
+ALWAYS = "always"
+
+
+def key(grant: Grant) -> str:
+    who = grant.member.removeprefix("deleted:").removeprefix("serviceAccount:").partition("@")[0]
+    gone = " (deleted account)" if grant.member.startswith("deleted:") else ""
+    where = f" if {grant.title or grant.expression}" if grant.expression else ""
+    return f"{who}{gone}: {grant.role}{where}"
+
+
+def policy(name: str, grants: Iterable[Grant], why: str, stage: Stage = "foundation", owner: str = "") -> Resource:
+    return Resource("policy", name, body_of(grants), why, stage, owner)
+
+
+def of(resource: Resource, cloud: Cloud) -> list[Grant]:
+    """The grants that `body_of` wrote."""
+    found = []
+    for text, condition in resource.body["grants"].items():
+        who, _, rest = text.partition(": ")
+        role, _, title = rest.partition(" if ")
+        account = f"serviceAccount:{who}@{cloud.project}.iam.gserviceaccount.com"
+        found.append(Grant(role, account, title, "" if condition == ALWAYS else condition))
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- policies
+
+
+def foundation(cloud: Cloud, *, connection: str, redis: bool) -> Iterator[Resource]:
+    """Every policy but those of secrets."""
+    yield _project(cloud, redis)
+    yield _bucket(cloud)
+    yield _repository(cloud)
+    for what in ACTS_AS:
+        grants = [Grant("roles/iam.serviceAccountUser", member(cloud, "build"))]
+        yield policy(f"account/mawasu-{what}", grants, f"builds start things as mawasu-{what}")
+    if connection:
+        grants = [
+            Grant("roles/cloudbuild.connectionViewer", member(cloud, "build")),
+            Grant("roles/cloudbuild.readTokenAccessor", member(cloud, "build")),
+        ]
+        yield policy(f"connection/{connection}", grants, "builds read the repository, and nothing else of GitHub")
+
+
+def job(cloud: Cloud, name: str) -> Resource:
+    grants = [Grant("roles/run.invoker", member(cloud, "scheduler"))]
+    return policy(f"job/{name}", grants, "Cloud Scheduler may start this job and no other", "features")
+
+
+def secret(cloud: Cloud, name: str, readers: Iterable[str], owner: str) -> Resource:
+    grants = [Grant("roles/secretmanager.secretAccessor", member(cloud, what)) for what in sorted(readers)]
+    return policy(f"secret/{name}", grants, "only the step that declares it reads it", "features", owner)
+
+
+def _project(cloud: Cloud, redis: bool) -> Resource:
+    grants = [Grant(role, member(cloud, what)) for what, roles in PROJECT.items() for role in roles]
+    grants.append(
+        Grant("roles/secretmanager.admin", member(cloud, "build"), "mawasu secrets, never values", own_secrets(cloud))
+    )
+    if redis:
+        grants.append(Grant("roles/redis.viewer", member(cloud, "build")))
+    return policy(f"project/{cloud.project}", grants, "what no narrower place can say")
+
+
+def _bucket(cloud: Cloud) -> Resource:
+    grants = [
+        Grant("roles/storage.objectUser", member(cloud, "build")),
+        below(cloud, "roles/storage.objectViewer", "images", "sources/"),
+        below(cloud, "roles/storage.objectUser", "training", "jobs/"),
+        below(cloud, "roles/storage.objectViewer", "api", "services/"),
+    ]
+    return policy(f"bucket/{cloud.bucket}", grants, "users' code reaches its own corner of the bucket alone")
+
+
+def _repository(cloud: Cloud) -> Resource:
+    grants = [
+        Grant("roles/artifactregistry.reader", member(cloud, "build")),
+        Grant("roles/artifactregistry.writer", member(cloud, "images")),
+    ]
+    return policy(f"repository/{names.REPOSITORY}", grants, "only builds of images write images")
+
+
+def below(cloud: Cloud, role: str, what: str, prefix: str) -> Grant:
+    """A role on the objects below a prefix, and on listing them, which is asked of the bucket and not of an object.
+
+    cloud.google.com/iam/docs/conditions-attribute-reference#api-attributes, `storage.googleapis.com/objectListPrefix`.
+    """
+    start = f"projects/_/buckets/{cloud.bucket}/objects/{prefix}"
+    listing = f"api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith('{prefix}')"
+    return Grant(role, member(cloud, what), f"below {prefix}", f"resource.name.startsWith('{start}') || {listing}")
+
+
+def own_secrets(cloud: Cloud) -> str:
+    """Secrets of mawasu's names, and making one (which is asked of the project); not a version, which is the value."""
+    project = "resource.type == 'cloudresourcemanager.googleapis.com/Project'"
+    type_ = "resource.type == 'secretmanager.googleapis.com/Secret'"
+    return f"{project} || ({type_} && resource.name.startsWith('projects/{cloud.number}/secrets/mawasu-'))"

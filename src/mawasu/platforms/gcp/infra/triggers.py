@@ -1,0 +1,111 @@
+"""The triggers of a feature: one per environment, each with the files that make it fire and the one step it runs. Pure.
+
+cloud.google.com/build/docs/api/reference/rest/v1/projects.locations.triggers#BuildTrigger.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from mawasu.platforms.gcp import names
+from mawasu.platforms.gcp.infra.branches import push_filter
+from mawasu.platforms.gcp.infra.words import Body, Resource
+from mawasu.platforms.gcp.names import Cloud
+from mawasu.spec.feature import Environment, Feature
+from mawasu.spec.globs import is_plain
+
+TAG = "managed-by-mawasu"
+"""Triggers have no labels: this tag says whose they are."""
+
+LONGEST = 86400  # seconds: Cloud Build's own limit
+SPARE = 7200  # for images, examples, waiting for machines
+UNKNOWN_RUNNER = "the runner image, which is made first"
+
+
+def triggers(feature: Feature, cloud: Cloud, repository: str, owner: str) -> Iterator[Resource]:
+    for environment in feature.environments:
+        body = trigger(feature, environment, cloud, repository)
+        why = f"a push to {environment.branch} builds {feature.name} for {environment.name}"
+        yield Resource("trigger", names.trigger(feature.name, environment.name), body, why, owner=owner)
+
+
+def trigger(feature: Feature, environment: Environment, cloud: Cloud, repository: str) -> Body:
+    """All that decides what runs stands in the trigger: nothing that is pushed changes what runs as mawasu-build.
+
+    Fields that mawasu leaves empty are said too, so that one set by hand is seen.
+    """
+    return {
+        "name": names.trigger(feature.name, environment.name),
+        "description": f"mawasu: {feature.name} → {environment.name}",
+        "tags": [TAG, f"feature-{feature.name}", f"environment-{environment.name}"],
+        "disabled": False,
+        "repositoryEventConfig": {"repository": repository, "push": push_filter(feature, environment)},
+        "includedFiles": included_files(feature),
+        "ignoredFiles": [],
+        "filter": "",
+        "substitutions": {},
+        "serviceAccount": f"projects/{cloud.project}/serviceAccounts/{names.account(cloud, 'build')}",
+        "build": _build(feature, cloud),
+    }
+
+
+def _build(feature: Feature, cloud: Cloud) -> Body:
+    arguments = ["build", "--commit", "$COMMIT_SHA", "--branch", "$BRANCH_NAME", "--feature", feature.name]
+    return {
+        "steps": [{"name": cloud.runner or UNKNOWN_RUNNER, "entrypoint": "mawasu", "args": arguments}],
+        "timeout": f"{_seconds(feature)}s",
+        # With a service account of one's own Cloud Build wants to be told where the log goes.
+        "options": {"logging": "CLOUD_LOGGING_ONLY"},
+        "tags": ["mawasu", f"feature-{feature.name}"],
+    }
+
+
+def _seconds(feature: Feature) -> int:
+    """Training, both evaluations and some spare time; what takes longer is taken up by `mawasu reconcile`."""
+    training = feature.training.timeout if feature.training else 0
+    evaluation = 2 * feature.evaluation.timeout if feature.evaluation else 0
+    return min(LONGEST, int(training + evaluation) + SPARE)
+
+
+def included_files(feature: Feature) -> list[str]:
+    """Everything that the feature reads, from the repository's root, as globs of Cloud Build. Keys decide the rest.
+
+    More than needed costs an empty build, less loses a push: so whatever could be read is in.
+    """
+    read = ["mawasu.yaml", "data.lock"]
+    for data in feature.data:
+        read += data.source.files
+    for part in (feature.training, feature.api):
+        if part is not None:
+            read += [*part.paths, *_image_files(part.lock, part.dockerfile)]
+    if feature.evaluation is not None:
+        read += feature.evaluation.paths
+    if feature.api is not None and feature.api.examples:
+        read.append(feature.api.examples)
+    if feature.auth is not None:
+        read += [*feature.auth.paths, feature.auth.openapi]
+    return sorted({glob for one in read for glob in _globs(posixpath.join(feature.root, one))})
+
+
+def _image_files(lock: str | None, dockerfile: str | None) -> Iterator[str]:
+    if lock:
+        yield lock
+        if lock.endswith("uv.lock"):
+            yield posixpath.join(posixpath.dirname(lock), "pyproject.toml")
+    if dockerfile:
+        yield dockerfile
+
+
+def _globs(glob: str) -> Iterator[str]:
+    """One of mawasu's globs in Cloud Build's (Go's filepath.Match with `**`): a directory's name takes all below it,
+    `**` may stand for nothing, and sets are negated with `^`."""
+    glob = glob.replace("[!", "[^")
+    if glob.endswith("/"):
+        yield f"{glob}**"
+        return
+    yield glob
+    if is_plain(glob):
+        yield f"{glob}/**"
+    if "**/" in glob:
+        yield glob.replace("**/", "")
