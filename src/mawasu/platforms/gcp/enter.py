@@ -1,9 +1,9 @@
 """What runs in a job's container: lays out a workspace, sets the contract's variables (design §4), runs the command.
 
-Runs in the user's image, so: one file, standard library only, Python 3.9 or later. It finds its files in the bucket that
-Vertex AI mounts at `/gcs/<bucket>` (cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system) and works on
-local disk: nothing there needs locks, links or renames. What the bucket gives is checked against the digests of the
-specification, whose own digest came with the job.
+Runs in the user's image, so: one file, standard library only, Python 3.9 or later. It finds its files in the bucket
+that Vertex AI mounts at `/gcs/<bucket>` (cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system) and works
+on local disk: nothing asks the mount for locks, links or renames. What the bucket gives is checked against the digests
+in the specification, whose own digest came with the job.
 
     enter.py SPECIFICATION SHA256 OUT
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import contextlib
 import errno
 import hashlib
 import json
@@ -33,7 +34,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 CAP = 10_000_000  # bytes of output kept
 LONGEST_LINE = 65_536  # a line without end is cut here
@@ -309,10 +310,8 @@ class Command:
                     self._signal(signal.SIGKILL)
         self._signal(signal.SIGKILL)
         if os.getpid() == 1:  # ours are all processes of the container, the ones that left their session too
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._reader.join(5)
         self._printed.finish()
         return status if status >= 0 else 128 - status
@@ -330,13 +329,11 @@ class Command:
         killer.start()
 
     def _signal(self, number: int) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return  # it is gone
 
 
-def killed_for_memory() -> Optional[int]:
+def killed_for_memory() -> int | None:
     """How many processes the kernel has killed for want of memory; None where it does not say."""
     match = re.search(r"^oom_kill (\d+)$", read("/proc/vmstat"), re.MULTILINE)
     return int(match[1]) if match else None
