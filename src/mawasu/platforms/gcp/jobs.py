@@ -40,7 +40,7 @@ exec(compile(code, path, "exec"), {"__name__": "__main__"})
 """
 
 SLACK: Final = 1800.0
-"""Seconds that Vertex AI gives beyond the command's own time-out, for files to come and go; `enter.py` keeps the time."""
+"""Seconds that Vertex AI gives beyond the command's time-out, which `enter.py` keeps: for files to come and go."""
 
 _STRATEGIES: Final[dict[str, vertex.Strategy]] = {"standard": "STANDARD", "spot": "SPOT", "flex-start": "FLEX_START"}
 _NAME: Final = re.compile(r"([^/]+)/(.+)/([0-9a-f]{7,64}|dirty)/(.+)")
@@ -232,7 +232,9 @@ class _Follower:
                 self._cancel.wait(self._pace.poll)
             seen = self._look(seen)
         self._drain(seen)
-        return seen, "" if stopped and seen.state is State.SUCCEEDED and stopped != "cancelled" else stopped
+        if stopped == "never started" and seen.state is State.SUCCEEDED:
+            stopped = ""  # it did, at the last moment
+        return seen, stopped
 
     def _look(self, last: Seen) -> Seen:
         """The job as it is now. A job of hours is not given up because Google cannot be reached for some minutes."""
@@ -254,7 +256,7 @@ class _Follower:
                 quiet = time.monotonic()
             elif self._lines.ended or seen.started is None or time.monotonic() - quiet > self._pace.settle:
                 return
-            time.sleep(min(self._pace.log, self._pace.settle / 3))
+            time.sleep(self._pace.poll)
 
 
 # ---------------------------------------------------------------------------------------------------- pure
