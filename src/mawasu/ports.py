@@ -74,6 +74,12 @@ class Jobs(Protocol):
 
 
 class Services(Protocol):
+    def name(self, spec: ServiceSpec, build: int) -> str:
+        """What the revision is to be called, whatever `spec.revision` says; the same when a build is resumed.
+
+        A platform that keeps old revisions gives a release the name it had before, so that a revert finds it.
+        """
+
     def start(self, spec: ServiceSpec, log: Log) -> Endpoint:
         """Start the revision's replicas (again: nothing happens if it runs with the same spec); does not wait."""
 
@@ -83,13 +89,25 @@ class Services(Protocol):
     def grant(self, revision: str) -> None:
         """Let the gateway, and nobody else, call the revision."""
 
+    def promote(self, revision: str) -> None:
+        """All calls by the gateway reach this revision from now on. Nothing to do where the gateway's switch did it."""
+
     def stop(self, revision: str, drain: float) -> None:
-        """Finish what is under way for at most `drain` seconds, then end every process. Unknown revisions are fine."""
+        """Finish what is under way for at most `drain` seconds, then end every process. Unknown revisions are fine.
+
+        A revision that has the traffic of its service is left as it is.
+        """
+
+    def remove(self, feature: str, environment: str, drain: float) -> None:
+        """Stop all revisions of an environment and forget its files. An unknown environment is fine."""
 
     def running(self) -> Sequence[RevisionStatus]: ...
 
-    def printed(self, revision: str, lines: int) -> Sequence[str]:
-        """The last lines that each replica's own code printed. [] for an unknown revision."""
+    def printed(self, revision: str, lines: int, holding: str = "") -> Sequence[str]:
+        """The last lines that each replica's own code printed. [] for an unknown revision.
+
+        With `holding`, waits a while for a line with this text: what is printed takes its time to get here.
+        """
 
 
 class Gateway(Protocol):

@@ -212,7 +212,7 @@ class ServiceSpec(Value, frozen=True):
     handler: Handler
     model: Digest | None
     resources: Resources
-    replicas: int = 1  # at least this many, always
+    replicas: int = 1  # at least this many, always; 0: none while nobody asks, where the platform can
     most: int = 1  # where the platform adds replicas when it is busy
     preview: bool = False
     environ: Mapping[str, str] = {}
@@ -220,11 +220,16 @@ class ServiceSpec(Value, frozen=True):
 
 
 class Endpoint(Value, frozen=True):
-    """Where a revision's replicas answer HTTP: paths of Unix sockets (locally), or one URL."""
+    """Where a revision's replicas answer HTTP: paths of Unix sockets (locally), or one URL.
+
+    With a URL, `audience` is the address of the service whose revision it is: what identity tokens are made out to,
+    and where whoever the service's traffic goes to is reached (the gateway's backend).
+    """
 
     revision: str
     sockets: tuple[str, ...] = ()
-    url: str = ""
+    url: str = ""  # of this revision, whatever traffic it gets
+    audience: str = ""
 
 
 class Health(enum.StrEnum):

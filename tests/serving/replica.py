@@ -112,9 +112,9 @@ class Replica:
         return self.health() == 200
 
     def health(self) -> int | None:
-        """The status of `/-/healthz`, None while nobody listens."""
+        """The status of `/-/ready`, None while nobody listens."""
         try:
-            return request(self.listen, "GET", "/-/healthz").status
+            return request(self.listen, "GET", "/-/ready").status
         except (FileNotFoundError, ConnectionRefusedError):
             return None
 

@@ -95,10 +95,11 @@ class Converge:
             at,
             environment.name,
             release.release,
-            environment.serving.revision,
             image,
             release.parts.get("model"),
             lambda names, step: self.shop.secrets(names, environment.name, step, preview),
+            preview=preview,
+            revision=environment.serving.revision,
         )
         endpoint = self.live.services.start(spec, self.log)
         self.live.services.grant(spec.revision)

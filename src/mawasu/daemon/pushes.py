@@ -141,11 +141,9 @@ class Pushes:
     def remove(self, feature: str, environment: str, reason: str) -> None:
         """Take an environment away: first from the gateway, then its processes; recorded in between."""
         ledger = self.ledgers.of(feature)
-        serving = ledger.state().environments[environment].serving
         self.live.sites.remove(feature, environment)
         ledger.append(EnvironmentGone(environment, reason))
-        if serving is not None:
-            self.live.services.stop(serving.revision, drain=DRAIN)
+        self.live.services.remove(feature, environment, drain=DRAIN)
 
 
 def _found(state: State, feature: str, push: Push) -> list[Taken]:

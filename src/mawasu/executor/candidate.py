@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
@@ -15,13 +14,17 @@ from mawasu.ports import Log
 from mawasu.spec.examples import Example, difference
 from mawasu.words import Endpoint
 
+if TYPE_CHECKING:
+    import httpx
+
 TIMEOUT = 30.0
 SHOWN = 2  # differing examples that one line tells; the step's log has all
-PATIENCE = 1.0
-"""Seconds within which what a replica printed reaches its log."""
 
-Printed = Callable[[], Sequence[str]]
-"""The last lines that the candidate printed."""
+Identity = Callable[[str], str]
+"""An audience → a token that says who asks: for endpoints that have a URL."""
+
+Printed = Callable[[str], Sequence[str]]
+"""A text → the last lines that the candidate printed, once one of them holds it (or too long after)."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -32,16 +35,16 @@ class Answer(msgspec.Struct, frozen=True):
     body: Any = UNSET
 
 
-def ask(endpoint: Endpoint, example: Example) -> list[Answer]:
-    """Send one example's request to every replica, past the gateway."""
+def ask(endpoint: Endpoint, example: Example, identity: Identity | None = None) -> list[Answer]:
+    """Send one example's request past the gateway: to every replica that has a socket, or to the revision's URL."""
     import httpx
 
     answers = []
-    for socket in endpoint.sockets:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://candidate") as client:
+    for client in _clients(endpoint, identity):
+        with client:
             try:
                 body = {} if example.request.body is UNSET else {"json": example.request.body}
-                response = client.request(example.request.method, example.request.path, timeout=TIMEOUT, **body)
+                response = client.request(example.request.method, example.request.path, **body)
             except httpx.HTTPError as error:
                 raise BlockedError(
                     f"example `{example.name}`: the new version gave no answer ({error})", "see the revision's log"
@@ -50,14 +53,26 @@ def ask(endpoint: Endpoint, example: Example) -> list[Answer]:
     return answers
 
 
+def _clients(endpoint: Endpoint, identity: Identity | None) -> Iterator[httpx.Client]:
+    import httpx
+
+    for socket in endpoint.sockets:
+        yield httpx.Client(
+            transport=httpx.HTTPTransport(uds=socket), base_url="http://candidate", timeout=TIMEOUT, trust_env=False
+        )
+    if endpoint.url:
+        headers = {} if identity is None else {"authorization": f"Bearer {identity(endpoint.audience)}"}
+        yield httpx.Client(base_url=endpoint.url, headers=headers, timeout=TIMEOUT)
+
+
 def check_examples(
-    endpoint: Endpoint, examples: Sequence[Example], log: Log, printed: Printed
+    endpoint: Endpoint, examples: Sequence[Example], log: Log, printed: Printed, identity: Identity | None = None
 ) -> dict[str, list[Answer]]:
     """Ask every example; raise BlockedError with all that differ. Returns the answers by example."""
     answers: dict[str, list[Answer]] = {}
     wrong: list[str] = []
     for example in sorted(examples, key=lambda example: example.same_as is not None):
-        answers[example.name] = ask(endpoint, example)
+        answers[example.name] = ask(endpoint, example, identity)
         for answer in answers[example.name]:
             found = _differs(example, answer, answers, printed)
             log.write(f"example `{example.name}`: {found or 'as expected'}")
@@ -91,13 +106,12 @@ def _differs(example: Example, answer: Answer, answers: Mapping[str, list[Answer
 def _cause(answer: Answer, printed: Printed) -> str:
     """The exception behind a failed answer: callers get only an id, under which the candidate's log says more."""
     trace = answer.body.get("id") if isinstance(answer.body, dict) else None
-    give_up = time.monotonic() + PATIENCE
-    while isinstance(trace, str) and time.monotonic() < give_up:
-        for line in printed():
-            _, found, cause = line.partition(f"{trace}: ")
-            if found:
-                return cause
-        time.sleep(0.01)
+    if not isinstance(trace, str):
+        return ""
+    for line in printed(f"{trace}: "):
+        _, found, cause = line.partition(f"{trace}: ")
+        if found:
+            return cause
     return ""
 
 

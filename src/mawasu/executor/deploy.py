@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ class Deploy:
     live: Live
     record: Callable[[AnyBody], object]
     endpoint: Endpoint | None = None
+    revision: str = ""  # named when it starts
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     switched: bool = False
     previous: str = ""  # the revision that traffic left
@@ -48,10 +48,6 @@ class Deploy:
     def release(self) -> Digest:
         assert self.walk.plan.release is not None
         return self.walk.plan.release
-
-    @property
-    def revision(self) -> str:
-        return revision_of(self.walk.plan.feature, self.walk.environment, self.build)
 
     def do(self, step: Step, log: Log, cancel: Cancel) -> Outcome:
         """Run one live step; an expected error becomes its outcome."""
@@ -77,7 +73,7 @@ class Deploy:
 
     def give_up(self) -> None:
         """The candidate will not serve: end it, unless traffic already moved to it."""
-        if not self.switched and self.endpoint is not None:
+        if not self.switched and self.revision:
             self.live.services.stop(self.revision, drain=0)
 
     # ------------------------------------------------------------------------------------------------ steps
@@ -105,16 +101,24 @@ class Deploy:
     def _start(self, log: Log, cancel: Cancel) -> str:
         walk = self.walk
         image = ensure_image(walk.at, "api", walk, log, cancel)
-        spec = service_spec(walk.at, walk.environment, self.release, self.revision, image, model_of(walk), walk.secrets)
+        spec = service_spec(
+            walk.at, walk.environment, self.release, image, model_of(walk), walk.secrets, preview=walk.plan.preview
+        )
+        spec = msgspec.structs.replace(spec, revision=self.live.services.name(spec, self.build))
+        self.revision = spec.revision
         self.endpoint = self.live.services.start(spec, log)
         self.live.services.wait_ready(self.revision, spec.resources.timeout, cancel)
-        return f"{spec.replicas} replica{'s' if spec.replicas != 1 else ''} ready"
+        return f"{max(1, spec.replicas)} replica{'s' if spec.replicas > 1 else ''} ready"
 
     def _examples(self, log: Log, cancel: Cancel) -> str:
         assert self.endpoint is not None
         found = examples_of(self.walk.at)
         self.answers = check_examples(
-            self.endpoint, found, log, lambda: self.live.services.printed(self.revision, LAST_LINES)
+            self.endpoint,
+            found,
+            log,
+            lambda holding: self.live.services.printed(self.revision, LAST_LINES, holding),
+            self.live.identity,
         )
         return f"{len(found)} of {len(found)} examples as expected"
 
@@ -136,7 +140,8 @@ class Deploy:
         self.record(SwitchIntended(self.build, self.walk.environment, self.release, self.revision))
         current = self.walk.state().environments.get(self.walk.environment)
         self.previous = current.serving.revision if current and current.serving else ""
-        self.live.sites.put(site)
+        self.live.sites.put(site)  # first: what the gateway refuses changes nothing
+        self.live.services.promote(self.revision)
         self.switched = True
         self.record(Switched(self.build, self.walk.environment, self.release, self.revision, self.previous))
         return f"{site.prefix} serves it"
@@ -148,20 +153,16 @@ class Deploy:
         return f"{self.previous} finished what it had and left"
 
 
-def revision_of(feature: str, environment: str, build: int) -> str:
-    """Short, because Unix socket paths are; the same for the same build, so that a resumed build finds it."""
-    mark = hashlib.sha256(f"{feature}/{environment}/{build}".encode()).hexdigest()[:6]
-    return f"{feature[:16]}-{build}-{mark}"
-
-
 def service_spec(
     at: CommitOf,
     environment: str,
     release: Digest,
-    revision: str,
     image: Image,
     model: Digest | None,
     secrets: StepSecrets,
+    *,
+    preview: bool,
+    revision: str = "",
 ) -> ServiceSpec:
     """What every replica of a revision runs: the same from the same commit, so that a restart finds it again."""
     api = at.feature.api
@@ -180,7 +181,9 @@ def service_spec(
         ),
         model=model,
         resources=resources(api.resources, api.timeout),
-        replicas=max(1, api.scale.min),
+        replicas=api.scale.min,
+        most=max(1, api.scale.min, api.scale.max),
+        preview=preview,
         secrets=secrets(api.secrets, "api"),
     )
 

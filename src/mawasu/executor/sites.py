@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mawasu.ports import Gateway, Services
@@ -34,7 +35,11 @@ class Sites:
 
 @dataclass(frozen=True)
 class Live:
-    """What serves: the services, and the table of sites that leads to them."""
+    """What serves: the services, and the table of sites that leads to them.
+
+    `identity` makes an identity token for an audience, where services are private and have URLs.
+    """
 
     services: Services
     sites: Sites
+    identity: Callable[[str], str] | None = None

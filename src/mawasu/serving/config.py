@@ -8,8 +8,8 @@ from mawasu.words import Value
 class Config(Value, frozen=True):
     """Paths are absolute; times in seconds; `queue` and `max_batch` count items."""
 
-    listen: str  # the Unix socket callers use
-    worker: str  # the Unix socket of the worker (handler) or of the bridge to the user's server (command)
+    listen: str  # the Unix socket callers use; "": a TCP port on every interface, told in $PORT
+    worker: str  # the worker's Unix socket (handler); the bridge's, or the user's server itself as http://host:port
     release: str  # its digest, sent with every answer
     command: bool = False
     max_batch: int = 64

@@ -26,6 +26,9 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 class HandlerApp:
     """Every path but `/-/…` asks the model: the gateway decides which paths exist.
 
+    `/-/ready` is not called healthz: Cloud Run keeps paths that end in z to itself
+    (cloud.google.com/run/docs/known-issues, reserved URL paths).
+
     A JSON object is one item and its answer is one JSON value; a JSON array is many, answered by an array.
     """
 
@@ -87,7 +90,7 @@ class HandlerApp:
         raise RequestError(413, f"the body is larger than {self._max_body} bytes")
 
     def _own(self, path: str) -> tuple[int, list[tuple[str, str]], bytes]:
-        if path == "/-/healthz":
+        if path == "/-/ready":
             ready = self.link.ready and not self.draining
             return (200 if ready else 503), self._headers, b'{"ready":true}' if ready else b'{"ready":false}'
         if path == "/-/metrics":

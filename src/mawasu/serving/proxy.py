@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 
@@ -60,8 +61,13 @@ class ProxyApp:
         self._release = (b"mawasu-release", config.release.encode())
         self._deadline = config.deadline
         self._max_body = config.max_body
+        address = urlsplit(config.worker)  # of the user's own server, or the path of a socket
+        self._origin = (address.hostname or "worker").encode(), address.port
         self._pool = httpcore.AsyncConnectionPool(
-            uds=config.worker, max_connections=POOL, keepalive_expiry=4.0, network_backend=_NoLinks()
+            uds=None if address.hostname else config.worker,
+            max_connections=POOL,
+            keepalive_expiry=4.0,
+            network_backend=_NoLinks(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +114,7 @@ class ProxyApp:
             headers.append((b"transfer-encoding", b"chunked"))  # this hop's own
         return httpcore.Request(
             scope["method"],
-            httpcore.URL(scheme=b"http", host=b"worker", port=None, target=target),
+            httpcore.URL(scheme=b"http", host=self._origin[0], port=self._origin[1], target=target),
             headers=headers,
             content=body if body.more else None,
             extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)},
@@ -126,7 +132,7 @@ class ProxyApp:
         await send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def _own(self, path: str, send: Send) -> None:
-        if path != "/-/healthz":
+        if path != "/-/ready":
             await self._refuse(send, RequestError(404, "there is nothing at this address"))
             return
         ready = not self.draining and await self._healthy()
@@ -136,7 +142,9 @@ class ProxyApp:
     async def _healthy(self) -> bool:
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), min(self._deadline, 5.0))
         try:
-            answer = await self._pool.request("GET", "http://worker/healthz", extensions={"timeout": timeout})
+            host, port = self._origin
+            address = httpcore.URL(scheme=b"http", host=host, port=port, target=b"/healthz")
+            answer = await self._pool.request("GET", address, extensions={"timeout": timeout})
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
             return False
         return answer.status == 200

@@ -1,7 +1,8 @@
-"""One server process: HTTP on a Unix socket in front of one worker. The HTTP itself is granian's.
+"""One server process: HTTP on a Unix socket, or a TCP port, in front of one worker. The HTTP itself is granian's.
 
-On SIGTERM it drains: new connections find no socket, those that stand are answered and closed, nothing that was
-accepted is lost; then it leaves with status 0. How long that may take is for whoever sent the signal to say.
+On SIGTERM it drains: new connections find no socket (on a port it is the platform's to send none), those that stand
+are answered and closed, nothing that was accepted is lost; then it leaves with status 0. How long that may take is for
+whoever sent the signal to say.
 """
 
 from __future__ import annotations
@@ -23,44 +24,47 @@ TICK = 0.01
 QUIET = 5  # ticks without a request before the listener closes: who connected just before is answered
 
 
-async def serve(config: Config) -> None:
-    """Until SIGTERM or SIGINT."""
+async def serve(config: Config, port: int = 0) -> None:
+    """Until SIGTERM or SIGINT. `port` is where to listen when the configuration names no socket."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if config.command:
-        await serve_command(config, stop)
+        await serve_command(config, port, stop)
     else:
-        await serve_handler(config, stop)
+        await serve_handler(config, port, stop)
 
 
-async def serve_handler(config: Config, stop: asyncio.Event) -> None:
+async def serve_handler(config: Config, port: int, stop: asyncio.Event) -> None:
     from mawasu.serving.handler import HandlerApp
 
     app = HandlerApp(config)
     keeper = asyncio.create_task(app.link.keep())
-    server = http_server(config, app, Interfaces.RSGI)
+    server = http_server(config, port, app, Interfaces.RSGI)
     await run(config, server, app, stop)
     keeper.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await keeper
 
 
-async def serve_command(config: Config, stop: asyncio.Event) -> None:
+async def serve_command(config: Config, port: int, stop: asyncio.Event) -> None:
     from mawasu.serving.proxy import ProxyApp  # its HTTP client is slow to import, and only needed here
 
     app = ProxyApp(config)
-    await run(config, http_server(config, app, Interfaces.ASGINL), app, stop)
+    await run(config, http_server(config, port, app, Interfaces.ASGINL), app, stop)
     await app.close()
 
 
-def http_server(config: Config, app: object, interface: Interfaces) -> Server:
+def http_server(config: Config, port: int, app: object, interface: Interfaces) -> Server:
     """Limits are the app's to say (with 503 and `Retry-After`), so granian's own stand far above them."""
-    Path(config.listen).unlink(missing_ok=True)  # left by a server that was killed
+    if config.listen:
+        Path(config.listen).unlink(missing_ok=True)  # left by a server that was killed
     return Server(
         app,
-        uds=Path(config.listen),
+        uds=Path(config.listen) if config.listen else None,
+        address="0.0.0.0",  # noqa: S104 - where a container's port is reached from; unused with a socket
+        port=port,
         interface=interface,
         http=HTTPModes.http1,
         websockets=False,
@@ -95,7 +99,8 @@ async def run(config: Config, server: Server, app: App, stop: asyncio.Event) -> 
 async def drain(config: Config, app: App) -> None:
     """Until nobody is under way and nobody comes any more."""
     app.draining = True
-    Path(config.listen).unlink(missing_ok=True)
+    if config.listen:
+        Path(config.listen).unlink(missing_ok=True)
     quiet = 0
     while quiet < QUIET:
         before = app.requests

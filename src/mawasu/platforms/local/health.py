@@ -24,7 +24,7 @@ def is_ready(path: Path, timeout: float = 1.0) -> bool:
     """Whether the server at `path` says within `timeout` seconds that its worker has loaded the model."""
     connection = UnixConnection(path, timeout)
     try:
-        connection.request("GET", "/-/healthz")
+        connection.request("GET", "/-/ready")
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -33,6 +33,7 @@ from mawasu.words import Digest, Endpoint, Health, RevisionStatus, ServiceSpec, 
 LONGEST = 36  # characters of a directory's name: a socket's path holds 107 bytes, and `home.run` takes up to 50
 POLL = 0.005  # seconds between looks at a replica that is starting; a twentieth of the time that has passed, later
 LOOK = 0.1  # seconds between looks at the supervisor
+PATIENCE = 1.0  # seconds within which what a replica printed reaches its log
 HOPELESS = 2  # exits before the first answer: a third attempt would end as the first two did
 GRACE = 5.0  # seconds for a worker to end; its last request has been answered by then
 
@@ -77,8 +78,14 @@ class LocalServices:
         self._store = store
         self._lay_out = lay_out
 
+    def name(self, spec: ServiceSpec, build: int) -> str:
+        """Short, because Unix socket paths are."""
+        mark = hashlib.sha256(f"{spec.feature}/{spec.environment}/{build}".encode()).hexdigest()[:6]
+        return f"{spec.feature[:16]}-{build}-{mark}"
+
     def start(self, spec: ServiceSpec, log: Log) -> Endpoint:
         """Raises StepError or PlatformError when the files cannot be laid out."""
+        spec = msgspec.structs.replace(spec, replicas=max(1, spec.replicas))  # nothing here would start one on demand
         place = self._place(spec.revision)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         previous = self._spec(place)
@@ -111,18 +118,30 @@ class LocalServices:
             if cancel.wait(min(POLL + (now - began) / 20, LOOK)):
                 raise CancelledError(f"{revision}: not waited for any longer")
 
-    def printed(self, revision: str, lines: int) -> list[str]:
+    def printed(self, revision: str, lines: int, holding: str = "") -> list[str]:
         spec = self._spec(self._place(revision))
         if spec is None:
             return []
-        return [
-            line for number in range(spec.replicas) for line in last_lines(self._log(spec, number, "worker"), lines)
-        ]
+        logs = [self._log(spec, number, "worker") for number in range(spec.replicas)]
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            found = [line for log in logs for line in last_lines(log, lines)]
+            if any(holding in line for line in found) or not holding or time.monotonic() > give_up:
+                return found
+            time.sleep(POLL)
 
     def grant(self, revision: str) -> None:
         """The gateway runs as the same user; nobody else may pass the directory its sockets are in."""
         self._known(revision)
         self._place(revision).chmod(0o700)
+
+    def promote(self, revision: str) -> None:
+        """The gateway leads to replicas, not to services: its switch has moved the traffic."""
+
+    def remove(self, feature: str, environment: str, drain: float) -> None:
+        for spec in self._all():
+            if (spec.feature, spec.environment) == (feature, environment):
+                self.stop(spec.revision, drain)
 
     def stop(self, revision: str, drain: float) -> None:
         place = self._place(revision)
@@ -132,11 +151,9 @@ class LocalServices:
         shutil.rmtree(place, ignore_errors=True)
 
     def running(self) -> Sequence[RevisionStatus]:
-        if not self._home.services.is_dir():
-            return []
-        processes = {process.name: process for process in self._host.status()}
-        places = sorted(self._home.services.iterdir())
-        return [self._status(spec, place, processes) for place in places if (spec := self._spec(place)) is not None]
+        specs = self._all()
+        processes = {process.name: process for process in self._host.status()} if specs else {}
+        return [self._status(spec, self._place(spec.revision), processes) for spec in specs]
 
     def logs(self, revision: str, tail: int = 100) -> list[str]:
         """The last `tail` lines of each process of the revision, also when it has been stopped: `0.worker | …`."""
@@ -267,6 +284,10 @@ class LocalServices:
         if spec is None:
             raise PlatformError(f"{revision} is not running here")
         return spec
+
+    def _all(self) -> list[ServiceSpec]:
+        places = sorted(self._home.services.iterdir()) if self._home.services.is_dir() else []
+        return [spec for place in places if (spec := self._spec(place)) is not None]
 
     def _spec(self, place: Path) -> ServiceSpec | None:
         try:
