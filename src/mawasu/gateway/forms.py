@@ -83,7 +83,7 @@ class Limit(Value, frozen=True):
 
 
 class Api(Value, frozen=True):
-    """What one document says. `metrics`: titles by name. `cors`: pre-flights pass to the back end, which answers them."""
+    """What one document says. `metrics`: titles by name. `cors`: pre-flights pass to the back end, which answers."""
 
     operations: tuple[Operation, ...]
     schemes: Mapping[str, Scheme]

@@ -117,9 +117,10 @@ def _declared(root: Mapping[str, Any], at: Path) -> Mapping[str, Any]:
 
 def _schemes(doc: Document, root: Mapping[str, Any], at: Path) -> dict[str, Scheme]:
     found: dict[str, Scheme] = {}
-    around = doc.mapping(root.get(at[0], {}), at[:1])
-    body = doc.mapping(around.get("securitySchemes", {}), at) if len(at) > 1 else around
-    for name, value in body.items():
+    declared: Any = root
+    for depth, key in enumerate(at, start=1):
+        declared = doc.mapping(doc.mapping(declared, at[: depth - 1]).get(str(key), {}), at[:depth])
+    for name, value in declared.items():
         scheme = schemes.parse_scheme(doc, name, value, (*at, name))
         if scheme is not None:
             found[name] = scheme
