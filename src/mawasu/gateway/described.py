@@ -9,6 +9,7 @@ from typing import Any
 from mawasu.gateway.document import Path, kind_of, nearest
 from mawasu.gateway.openapi import Found, Reading
 from mawasu.gateway.schemas import Dict, Names, Schemas, simple
+from mawasu.words import digest_of
 
 PLACES = ("path", "query", "header", "cookie")
 SWAGGER_PLACES = ("path", "query", "header", "formData", "body")
@@ -23,7 +24,7 @@ class Template:
         """`like`: one that matches the same paths, whose names are taken, since Swagger has it once only."""
         self.variables: list[str] = _VARIABLE.findall(path)
         names = Names()
-        given = [names.give(name, name.encode().hex().rjust(64, "0")) for name in self.variables]
+        given = [names.give(name, digest_of(name.encode()).removeprefix("sha256:")) for name in self.variables]
         given = list(like.names.values()) if like is not None else given
         self.names: dict[str, str] = dict(zip(self.variables, given, strict=True))
         self.path = _VARIABLE.sub(lambda match: "{" + self.names[match[1]] + "}", path)

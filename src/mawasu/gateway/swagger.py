@@ -33,13 +33,13 @@ class Backed(NamedTuple):
 
 
 class Compiled(Value, frozen=True):
-    """A document for Endpoints. `mark` says what it says: equal for equal documents; it stands in the text.
+    """A document for Endpoints. `summary`, its own description, has its digest: equal for equal documents only.
 
     `key_sets`: by name, those that must be published before the document takes effect.
     """
 
     text: str
-    mark: str
+    summary: str
     key_sets: Mapping[str, str] = {}
 
 
@@ -76,9 +76,9 @@ def compile(sites: Sequence[Backed], host: str, keys: str, key_sets: str) -> Com
         ENDPOINTS: [{"name": host, "allowCors": False}],
         **shared.sections(),
     }
-    found = digest_of_value(document)
-    document["info"] = {**document["info"], "description": f"Made by mawasu. {found}"}
-    return Compiled(json.dumps(document, indent=1) + "\n", found, shared.sets.inline)
+    summary = f"Made by mawasu. {digest_of_value(document)}"
+    document["info"] = {"title": features, "version": "1.0.0", "description": summary}
+    return Compiled(json.dumps(document, indent=1) + "\n", summary, shared.sets.inline)
 
 
 class _Shared:
