@@ -8,6 +8,7 @@ was served before is served on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -40,7 +41,8 @@ class GcpGateway:
 
     `promote` moves the traffic of a site's own service to the revision that the site names. It is asked for every site
     of a switch, between the gateway's candidate and the gateway's traffic: a build gives one that moves the environment
-    it deploys and lets the others be. `say` takes lines for people; `first` is the shortest pause of waiting, in seconds.
+    it deploys and lets the others be. `say` takes lines for people; `first` is the shortest pause of waiting, in
+    seconds.
     """
 
     def __init__(
@@ -172,10 +174,8 @@ class GcpGateway:
             }
             where = path("v2", *self._cloud.parent.split("/"), "services")
             call = Call("POST", RUN, where, {"serviceId": self._name}, body, again=True)
-            try:
+            with contextlib.suppress(ConflictError):  # by the attempt whose answer was lost, or by another build
                 self._wait(RUN, "v2", self._client.send(call))
-            except ConflictError:
-                pass  # made by the attempt whose answer was lost, or by another build
             service = self._client.send(self._get())
         return self._with_uri(service)
 
