@@ -1,6 +1,7 @@
 """The intermediate form: what an OpenAPI document asks of a gateway, said without any gateway's words.
 
-`openapi.py` makes it, `envoy.py` compiles it. Everything is complete: defaults filled in, references resolved.
+`openapi.py` makes it; `envoy.py` and `swagger.py` compile it, each refusing what its gateway cannot hold. Everything is
+complete: defaults filled in, references resolved.
 """
 
 from __future__ import annotations
@@ -60,20 +61,35 @@ class Operation(Value, frozen=True):
 
     `security` is an OR of ANDs of scheme names: any inner tuple whose schemes are all satisfied opens the operation;
     an empty inner tuple lets callers without credentials in (bad ones are still refused); an empty outer tuple asks
-    for nothing at all. `deadline` is in seconds.
+    for nothing at all. `deadline` is in seconds. `id` is the document's operationId ("" when it gives none); `costs`
+    says how much one call takes of each metric.
     """
 
     method: str
     path: str
     security: tuple[tuple[str, ...], ...]
     deadline: float = DEADLINE
+    id: str = ""
+    costs: Mapping[str, int] = {}
+
+
+class Limit(Value, frozen=True):
+    """How much of a metric one consumer may use up in a minute."""
+
+    name: str
+    metric: str
+    per_minute: int
+    title: str = ""
 
 
 class Api(Value, frozen=True):
-    """What one document says."""
+    """What one document says. `metrics`: titles by name. `cors`: pre-flights pass to the back end, which answers."""
 
     operations: tuple[Operation, ...]
     schemes: Mapping[str, Scheme]
+    metrics: Mapping[str, str] = {}
+    limits: tuple[Limit, ...] = ()
+    cors: bool = False
 
 
 class Served(Value, frozen=True):

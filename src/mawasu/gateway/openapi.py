@@ -1,12 +1,16 @@
-"""OpenAPI 3.0 and 3.1 → the intermediate form. Reports every fault at once; never guesses about who may come in."""
+"""OpenAPI 3.0, 3.1 and Swagger 2.0 → the intermediate form. Every fault at once; never guesses about who may come in.
+
+`read` takes what any gateway can hold. Each compiler refuses the rest of what it reads, in its own words and at the
+place in the document: `parse` does so for the local gateway, `swagger.py` for Cloud Endpoints.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from mawasu.gateway import schemes, templates
+from mawasu.gateway import quotas, schemes, templates
 from mawasu.gateway.document import Document, Path, kind_of, nearest
 from mawasu.gateway.forms import DEADLINE, Api, Operation, Scheme, Served
 from mawasu.words import Site
@@ -14,55 +18,122 @@ from mawasu.words import Site
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 BACKEND = "x-google-backend"
 IN_SCHEMES = frozenset({schemes.ISSUER, schemes.JWKS_URI, schemes.AUDIENCES, schemes.LOCATIONS})
-NOT_HELD = frozenset({"x-google-allow", "x-google-management", "x-google-quota", "x-google-endpoints"})
-"""Google's keys that change who may call or how often, which this gateway does not hold: said, never ignored."""
-KNOWN = IN_SCHEMES | NOT_HELD | {BACKEND, "x-google-api-name"}
+AT_TOP = frozenset({quotas.MANAGEMENT, quotas.ENDPOINTS, quotas.ALLOW, "x-google-api-name"})
+KNOWN = IN_SCHEMES | AT_TOP | {BACKEND, quotas.QUOTA}
+GIVEN = ("address", "jwt_audience", "disable_auth", "path_translation", "protocol")
+"""Of `x-google-backend`: what mawasu knows better than the document, which says only what answers."""
 LONGEST = 3600.0
 
 
-def parse_site(site: Site) -> Served:
-    """A site with its document parsed. Raises SpecError with all faults of the document."""
-    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint)
+class Found(NamedTuple):
+    """An operation, and how it stands in its document: the path item around it, and the place of the operation."""
+
+    operation: Operation
+    item: Mapping[str, Any]
+    body: Mapping[str, Any]
+    at: Path
+
+
+class Reading:
+    """A document that has been read: its form, and its text for what more a compiler wants or refuses."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.doc = Document(text, file)
+        self.root = self.doc.mapping(self.doc.root, ())
+        self.swagger = "swagger" in self.root
+        _check_version(self.doc, self.root)
+        _check_references_and_extensions(self.doc, self.schemes_at)
+        quotas.check_allow(self.doc, self.root)
+        metrics, limits = quotas.parse_management(self.doc, self.root)
+        found = _schemes(self.doc, self.root, self.schemes_at)
+        self.operations = _operations(self, metrics)
+        each = tuple(one.operation for one in self.operations)
+        self.api = Api(each, found, metrics, limits, quotas.parse_cors(self.doc, self.root))
+
+    @property
+    def schemes_at(self) -> Path:
+        return ("securityDefinitions",) if self.swagger else ("components", "securitySchemes")
+
+    @property
+    def base(self) -> str:
+        """What stands before every path: Swagger's `basePath`. OpenAPI's `servers` say where else the API is served."""
+        value = self.root.get("basePath", "/") if self.swagger else "/"
+        wrong = templates.fault_of(value) if isinstance(value, str) else f"expected a path, found {kind_of(value)}"
+        if wrong is not None or not templates.is_literal(value):
+            self.doc.fault(("basePath",), wrong or "has no template variables")
+            return ""
+        return str(value).rstrip("/")
+
+    def fault(self, at: Path, message: str) -> None:
+        self.doc.fault(at, message)
+
+
+def read(text: str, file: str) -> Reading:
+    """Read a document (YAML or JSON). Raises SpecError holding every `Fault`; `file` is only for messages."""
+    reading = Reading(text, file)
+    reading.doc.finish()
+    return reading
 
 
 def parse(text: str, file: str) -> Api:
-    """Parse a document (YAML or JSON). Raises SpecError holding every `Fault`; `file` is only for messages."""
-    doc = Document(text, file)
-    root = doc.mapping(doc.root, ())
+    """A document for the local gateway. Raises SpecError, also for what that one cannot hold."""
+    reading = Reading(text, file)
+    for at in _not_held(reading):
+        reading.fault(at, "is not held by this gateway; remove it")
+    reading.doc.finish()
+    return reading.api
+
+
+def parse_site(site: Site) -> Served:
+    """A site with its document parsed, for the local gateway. Raises SpecError with all faults of the document."""
+    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint)
+
+
+def _not_held(reading: Reading) -> Iterator[Path]:
+    """Quotas and pre-flights: the local gateway says that it has none, rather than ignore them."""
+    if quotas.MANAGEMENT in reading.root:
+        yield (quotas.MANAGEMENT,)
+    yield from ((*one.at, quotas.QUOTA) for one in reading.operations if quotas.QUOTA in one.body)
+    if reading.api.cors:
+        yield (quotas.ENDPOINTS,)
+
+
+def _check_version(doc: Document, root: Mapping[str, Any]) -> None:
+    if "swagger" in root:
+        if str(root["swagger"]) != "2.0":
+            doc.fault(("swagger",), f"expected '2.0', found {kind_of(root['swagger'])}")
+        return
     version = root.get("openapi")
     if not isinstance(version, str) or not re.fullmatch(r"3\.[01]\.\d+", version):
         doc.fault(("openapi",), f"expected 3.0.x or 3.1.x as text, found {kind_of(version)}")
-    _check_references_and_extensions(doc)
-    found = _schemes(doc, root)
-    declared = _declared(root)
-    operations = _operations(doc, root, declared)
-    doc.finish()
-    return Api(tuple(operations), found)
 
 
-def _declared(root: Mapping[str, Any]) -> Mapping[str, Any]:
-    components = root.get("components")
-    declared = components.get("securitySchemes") if isinstance(components, Mapping) else None
-    return declared if isinstance(declared, Mapping) else {}
+def _declared(root: Mapping[str, Any], at: Path) -> Mapping[str, Any]:
+    found: Any = root
+    for key in at:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
-def _schemes(doc: Document, root: Mapping[str, Any]) -> dict[str, Scheme]:
-    components = doc.mapping(root.get("components", {}), ("components",))
-    at: Path = ("components", "securitySchemes")
+def _schemes(doc: Document, root: Mapping[str, Any], at: Path) -> dict[str, Scheme]:
     found: dict[str, Scheme] = {}
-    for name, value in doc.mapping(components.get("securitySchemes", {}), at).items():
+    declared: Any = root
+    for depth, key in enumerate(at, start=1):
+        declared = doc.mapping(doc.mapping(declared, at[: depth - 1]).get(str(key), {}), at[:depth])
+    for name, value in declared.items():
         scheme = schemes.parse_scheme(doc, name, value, (*at, name))
         if scheme is not None:
             found[name] = scheme
     return found
 
 
-def _operations(doc: Document, root: Mapping[str, Any], declared: Mapping[str, Any]) -> list[Operation]:
-    paths = doc.mapping(root.get("paths"), ("paths",))
-    if isinstance(root.get("paths"), Mapping) and not any(not path.startswith("x-") for path in paths):
+def _operations(reading: Reading, metrics: Mapping[str, str]) -> list[Found]:
+    doc, paths = reading.doc, reading.doc.mapping(reading.root.get("paths"), ("paths",))
+    if isinstance(reading.root.get("paths"), Mapping) and not any(not path.startswith("x-") for path in paths):
         doc.fault(("paths",), "describes no path: nothing could be called")
-    operations: list[Operation] = []
+    operations: list[Found] = []
     taken: dict[tuple[str, str], str] = {}
+    base = reading.base
     for template, value in paths.items():
         if template.startswith("x-"):
             continue
@@ -71,34 +142,44 @@ def _operations(doc: Document, root: Mapping[str, Any], declared: Mapping[str, A
             doc.fault(("paths", template), wrong)
             continue
         item, at = doc.resolve(value, ("paths", template))
+        item = doc.mapping(item, at)
         for method in METHODS:
-            if method not in doc.mapping(item, at):
+            if method not in item:
                 continue
             first = taken.setdefault((method, templates.shape(template)), template)
             if first != template:
                 doc.fault((*at, method), f"matches the same requests as {method} {first}")
-            security, deadline = _policy(doc, root, declared, item[method], (*at, method))
-            operations.append(Operation(method.upper(), templates.canonical(template), security, deadline))
+            here = (*at, method)
+            body = doc.mapping(item[method], here)
+            operation = _operation(reading, method, templates.canonical(base + template), body, here, metrics)
+            operations.append(Found(operation, item, body, here))
     return operations
 
 
-def _policy(
-    doc: Document, root: Mapping[str, Any], declared: Mapping[str, Any], value: Any, at: Path
-) -> tuple[tuple[tuple[str, ...], ...], float]:
+def _operation(
+    reading: Reading, method: str, path: str, body: Mapping[str, Any], at: Path, metrics: Mapping[str, str]
+) -> Operation:
+    security, deadline = _policy(reading, body, at)
+    name = reading.doc.text(body["operationId"], (*at, "operationId")) if "operationId" in body else ""
+    return Operation(method.upper(), path, security, deadline, name, quotas.parse_costs(reading.doc, body, metrics, at))
+
+
+def _policy(reading: Reading, body: Mapping[str, Any], at: Path) -> tuple[tuple[tuple[str, ...], ...], float]:
     """Who may call an operation, and its deadline."""
-    body = doc.mapping(value, at)
+    doc, root = reading.doc, reading.root
     if "security" in body:
-        security = _security(doc, body["security"], declared, (*at, "security"))
+        security = _security(reading, body["security"], (*at, "security"))
     else:
-        security = _security(doc, root.get("security", []), declared, ("security",))
+        security = _security(reading, root.get("security", []), ("security",))
         if not security:
             doc.fault(at, "has no security: name a scheme, or say `security: []` here to open it to everybody")
     deadline = _deadline(doc, root, ()) if BACKEND not in body else _deadline(doc, body, at)
     return security, deadline
 
 
-def _security(doc: Document, value: Any, declared: Mapping[str, Any], at: Path) -> tuple[tuple[str, ...], ...]:
+def _security(reading: Reading, value: Any, at: Path) -> tuple[tuple[str, ...], ...]:
     """Security Requirement Objects: a list (OR) of mappings (AND) from scheme name to scopes."""
+    doc, declared = reading.doc, _declared(reading.root, reading.schemes_at)
     if not isinstance(value, list):
         doc.fault(at, f"expected a list of requirements, found {kind_of(value)}")
         return ()
@@ -108,7 +189,8 @@ def _security(doc: Document, value: Any, declared: Mapping[str, Any], at: Path) 
         for name, scopes in requirement.items():
             here = (*at, index, name)
             if name not in declared:
-                doc.fault(here, f"no such scheme in components.securitySchemes{nearest(name, map(str, declared))}")
+                where = ".".join(map(str, reading.schemes_at))
+                doc.fault(here, f"no such scheme in {where}{nearest(name, map(str, declared))}")
             if scopes != []:
                 doc.fault(here, f"expected [] (the gateway does not check scopes), found {kind_of(scopes)}")
         alternatives.append(tuple(sorted(requirement)))
@@ -122,7 +204,11 @@ def _deadline(doc: Document, body: Mapping[str, Any], at: Path) -> float:
     here = (*at, BACKEND)
     backend = doc.mapping(body[BACKEND], here)
     for key in backend.keys() - {"deadline"}:
-        doc.fault((*here, key), "is not held by this gateway, only deadline is: the back end is the feature's own API")
+        if key in GIVEN:
+            cause = "is not held by this gateway, only deadline is: the back end is the feature's own API"
+        else:
+            cause = f"unknown key{nearest(key, (*GIVEN, 'deadline'))}"
+        doc.fault((*here, key), cause)
     value = backend.get("deadline", DEADLINE)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST:
         doc.fault((*here, "deadline"), f"expected seconds, above 0 and at most {LONGEST:.0f}, found {kind_of(value)}")
@@ -130,26 +216,29 @@ def _deadline(doc: Document, body: Mapping[str, Any], at: Path) -> float:
     return float(value)
 
 
-def _check_references_and_extensions(doc: Document) -> None:
-    """Dangling `$ref`s anywhere, and Google's keys that are unknown, not held, or where they mean nothing."""
+def _check_references_and_extensions(doc: Document, schemes_at: Path) -> None:
+    """Dangling `$ref`s anywhere, and Google's keys that are unknown, or where they mean nothing."""
     for body, at in doc.mappings():
         pointer = body.get("$ref")
         if isinstance(pointer, str) and at[-1:] != ("properties",) and doc.lookup(pointer) is None:
             doc.fault((*at, "$ref"), doc.unresolved(pointer))
         for key in body:
             if isinstance(key, str) and key.startswith("x-google-"):
-                wrong = _extension_fault(key, at)
+                wrong = _extension_fault(key, at, schemes_at)
                 if wrong:
                     doc.fault((*at, key), wrong)
 
 
-def _extension_fault(key: str, at: Path) -> str:
+def _extension_fault(key: str, at: Path, schemes_at: Path) -> str:
     if key not in KNOWN:
         return f"unknown key{nearest(key, KNOWN)}"
-    if key in NOT_HELD:
-        return "is not held by this gateway; remove it"
-    if key in IN_SCHEMES and not (len(at) == 3 and at[:2] == ("components", "securitySchemes")):
-        return "belongs into an entry of components.securitySchemes"
-    if key == BACKEND and at and not (len(at) > 2 and at[-1] in METHODS):
+    if key in IN_SCHEMES and not (len(at) == len(schemes_at) + 1 and at[:-1] == schemes_at):
+        return f"belongs into an entry of {'.'.join(map(str, schemes_at))}"
+    if key in AT_TOP and at:
+        return "belongs to the whole document"
+    in_operation = len(at) > 2 and at[-1] in METHODS
+    if key == BACKEND and at and not in_operation:
         return "belongs to the whole document or into one operation"
+    if key == quotas.QUOTA and not in_operation:
+        return "belongs into one operation"
     return ""

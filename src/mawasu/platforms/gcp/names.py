@@ -32,6 +32,11 @@ class Cloud(Value, frozen=True):
         """Of images: `<registry>/<package>@<digest>`."""
         return f"{self.region}-docker.pkg.dev/{self.project}/{REPOSITORY}"
 
+    @property
+    def published(self) -> str:
+        """The bucket of what everybody may read: the public halves of API keys, and nothing else."""
+        return f"{self.bucket}-keys"
+
 
 REPOSITORY = "mawasu"  # in Artifact Registry
 
