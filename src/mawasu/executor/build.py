@@ -15,7 +15,7 @@ from mawasu.errors import MawasuError, SpecError
 from mawasu.executor.commit import CommitOf, git_dir, read_feature
 from mawasu.executor.deploy import Deploy
 from mawasu.executor.documents import faults_of
-from mawasu.executor.known import known
+from mawasu.executor.known import Bring, brought, known
 from mawasu.executor.logs import FileLog, log_path
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import Walk, do
@@ -57,6 +57,7 @@ class Shop:
     data_roots: tuple[Path, ...] | None = (
         None  # where data sets with a `path:` may lie; None: anywhere (one's own code)
     )
+    bring: Bring = brought
     locks: Locks = field(default_factory=Locks)
     told: Callable[[AnyBody], None] = lambda _: None  # every entry of every build, as it is written
 
@@ -111,7 +112,7 @@ class Build:
             raise SpecError(tuple(faults))
         if self._switched(environment):
             return Ended(Result.SERVED, f"{environment} serves it; traffic had moved before mawasu was cut off")
-        facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store)
+        facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store, self.shop.bring)
         planned = plan(at.feature, at.tree, environment, facts, preview=preview)
         digest = self.shop.workshop.store.put_bytes(msgspec.json.encode(planned))
         steps = tuple((step.name, step.key, step.runs) for step in planned.steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -34,7 +34,23 @@ class _Done(Mapping[Digest, Reuse]):
         return len(self._done)
 
 
-def known(at: CommitOf, push: Push, environment: str, state: State, machine: Machine, store: Store) -> Known:
+Bring = Callable[[str, str, Commit], None]
+"""A repository, a feature, a commit: makes the commit readable there. Nothing to do where all of history is."""
+
+
+def brought(repo: str, feature: str, commit: Commit) -> None:
+    """A `Bring` for repositories that have every commit that was ever pushed."""
+
+
+def known(
+    at: CommitOf,
+    push: Push,
+    environment: str,
+    state: State,
+    machine: Machine,
+    store: Store,
+    bring: Bring = brought,
+) -> Known:
     """Gather what the plan of this push depends on."""
     current = state.environments.get(environment)
     return Known(
@@ -43,7 +59,7 @@ def known(at: CommitOf, push: Push, environment: str, state: State, machine: Mac
         snapshots=at.snapshots(),
         done=_Done(state.done),
         previous=_previous(push, environment, state, store),
-        champion=_champion(at, environment, state),
+        champion=_champion(at, environment, state, bring),
         served=current.serving.release if current and current.serving else None,
         served_before=frozenset(serving.release for serving in current.history) if current else frozenset(),
     )
@@ -58,10 +74,11 @@ def champion_release(environment: str, state: State) -> ReleaseState | None:
     return None
 
 
-def _champion(at: CommitOf, environment: str, state: State) -> Champion | None:
+def _champion(at: CommitOf, environment: str, state: State, bring: Bring) -> Champion | None:
     release = champion_release(environment, state)
     if release is None or "train" not in release.keys:
         return None
+    bring(at.repo, at.feature.name, Commit(release.commit))
     tree = read_tree(at.repo, Commit(release.commit))
     path = f"{at.feature.root}/mawasu.yaml".lstrip("/")
     if path not in tree.files:

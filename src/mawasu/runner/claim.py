@@ -6,10 +6,8 @@ import enum
 import itertools
 from typing import NamedTuple, Protocol
 
-import msgspec
-
-from mawasu.executor.taking import owner, queue
 from mawasu.errors import UsageError
+from mawasu.executor.taking import owner, queue
 from mawasu.ledger.entries import BuildFinished, BuildQueued, BuildTaken
 from mawasu.ledger.fold import BuildState, State, unfinished
 from mawasu.ledger.ledger import Ledger
