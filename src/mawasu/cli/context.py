@@ -25,10 +25,11 @@ def home() -> Home:
 
 def ledgers() -> dict[str, Ledger]:
     """The ledgers of all features of the home, by name."""
-    from mawasu.ledger.ledger import Ledger, features
+    from mawasu.ledger.ledger import Ledger
+    from mawasu.ledger.shelf import DirectoryShelf, features
 
     at = home()
-    return {name: Ledger(at.ledger, name, at.checkpoints) for name in features(at.ledger)}
+    return {name: Ledger(DirectoryShelf(at.ledger, name, at.checkpoints)) for name in features(at.ledger)}
 
 
 def ledger(feature: str | None) -> tuple[str, Ledger]:

@@ -49,12 +49,13 @@ def planned(at: CommitOf, push: Push) -> Plan:
     from mawasu.cli.context import home
     from mawasu.executor.known import known
     from mawasu.ledger.ledger import Ledger
+    from mawasu.ledger.shelf import DirectoryShelf
     from mawasu.plan import plan as decide
     from mawasu.platforms.local.workshop import Machine
     from mawasu.spec.environments import environment_of
     from mawasu.store.directory import DirectoryStore
 
-    state = Ledger(home().ledger, at.feature.name, home().checkpoints).state()
+    state = Ledger(DirectoryShelf(home().ledger, at.feature.name, home().checkpoints)).state()
     chosen = environment_of(at.feature, push.branch)
     environment, preview = (chosen.name, chosen.environment.preview) if chosen else ("", False)
     facts = known(at, push, environment, state, Machine(), DirectoryStore(home().store))

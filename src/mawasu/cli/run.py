@@ -46,6 +46,7 @@ def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, A
     from mawasu.home import Home
     from mawasu.ledger.entries import AnyBody, BuildQueued
     from mawasu.ledger.ledger import Ledger
+    from mawasu.ledger.shelf import DirectoryShelf
     from mawasu.platforms.local.sandbox import Direct
     from mawasu.platforms.local.workshop import LocalWorkshop
     from mawasu.words import Commit, Push
@@ -53,7 +54,7 @@ def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, A
     feature = at.feature.name
     home = Home(tree.repo / "mawasu").create()
     workshop = LocalWorkshop(home, Direct(), shared=Home().create(), terminal=not quiet)
-    ledger = Ledger(home.ledger, feature, home.checkpoints)
+    ledger = Ledger(DirectoryShelf(home.ledger, feature, home.checkpoints))
     number = max(ledger.state().builds, default=0) + 1
     push = Push("", tree.branch or "HEAD", None, Commit(tree.commit or "0" * 40), by="run", dirty=True)
 

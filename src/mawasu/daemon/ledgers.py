@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from mawasu.home import Home
-from mawasu.ledger.ledger import Ledger, features
+from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf, features
 
 
 class Ledgers:
@@ -19,7 +20,7 @@ class Ledgers:
     def of(self, feature: str) -> Ledger:
         with self._lock:
             if feature not in self._open:
-                self._open[feature] = Ledger(self._home.ledger, feature, self._home.checkpoints)
+                self._open[feature] = Ledger(DirectoryShelf(self._home.ledger, feature, self._home.checkpoints))
             return self._open[feature]
 
     def all(self) -> dict[str, Ledger]:

@@ -112,7 +112,9 @@ class Build:
             raise SpecError(tuple(faults))
         if self._switched(environment):
             return Ended(Result.SERVED, f"{environment} serves it; traffic had moved before mawasu was cut off")
-        facts = known(at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store, self.shop.bring)
+        facts = known(
+            at, push, environment, self.ledger.state(), self.shop.workshop, self.shop.workshop.store, self.shop.bring
+        )
         planned = plan(at.feature, at.tree, environment, facts, preview=preview)
         digest = self.shop.workshop.store.put_bytes(msgspec.json.encode(planned))
         steps = tuple((step.name, step.key, step.runs) for step in planned.steps)

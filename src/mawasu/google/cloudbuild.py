@@ -36,6 +36,11 @@ def cancel(project: str, region: str, build: str) -> Call:
     return Call("POST", HOST, _builds(project, region, build) + ":cancel", body={}, again=True)
 
 
+def retry(project: str, region: str, build: str) -> Call:
+    """Start a build that has ended once more, from the same source."""
+    return Call("POST", HOST, _builds(project, region, build) + ":retry", body={})
+
+
 def created(operation: Mapping[str, Any]) -> dict[str, Any]:
     """The build that `create` started, as it is in the operation's metadata (BuildOperationMetadata)."""
     build = operation["metadata"]["build"]

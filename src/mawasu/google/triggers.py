@@ -54,3 +54,9 @@ def create_repository(project: str, region: str, connection: str, name: str, uri
 
 def delete_repository(project: str, region: str, connection: str, name: str) -> Call:
     return Call("DELETE", HOST, _connection(project, region, connection, "repositories", name))
+
+
+def fetch_branches(project: str, region: str, connection: str, repository: str) -> Call:
+    """Names of the repository's branches; `client.pages(…, "refNames")`."""
+    at = _connection(project, region, connection, "repositories", repository) + ":fetchGitRefs"
+    return Call("GET", HOST, at, {"refType": "BRANCH"})

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterator
 
 from mawasu.errors import MawasuError
 from mawasu.executor.deploy import DRAIN
+from mawasu.executor.taking import queue
 from mawasu.ledger.entries import BuildFinished, BuildQueued, EnvironmentGone
 from mawasu.ledger.fold import State, unfinished
 from mawasu.ledger.ledger import Ledger
 from mawasu.ledger.moved import MovedError
 from mawasu.runner.claim import is_walked
 from mawasu.runner.push import Runner
-from mawasu.executor.taking import queue
 from mawasu.words import Push, Result
 
 TRIES = 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from mawasu.executor.known import Bring
 from mawasu.executor.commit import read_feature
 from mawasu.executor.deploy import site_of
+from mawasu.executor.known import Bring
 from mawasu.git.repository import read_tree
 from mawasu.ledger.fold import EnvironmentState, State
 from mawasu.ledger.ledger import Ledger

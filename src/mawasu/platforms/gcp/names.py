@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+import msgspec
+
 from mawasu.words import Digest, Value
 
 MANAGED = {"managed-by": "mawasu"}
@@ -22,6 +24,7 @@ class Cloud(Value, frozen=True):
     region: str
     bucket: str
     runner: str = ""  # the image that has mawasu inside, by digest
+    connection: str = ""  # Cloud Build's to GitHub
 
     @property
     def parent(self) -> str:
@@ -36,6 +39,19 @@ class Cloud(Value, frozen=True):
     def published(self) -> str:
         """The bucket of what everybody may read: the public halves of API keys, and nothing else."""
         return f"{self.bucket}-keys"
+
+
+VARIABLE = "MAWASU_CLOUD"
+"""Where a run finds its `Cloud`, as JSON: from whoever made the trigger, never from what was pushed."""
+
+
+def told(cloud: Cloud) -> str:
+    return msgspec.json.encode(cloud).decode()
+
+
+def cloud_of(text: str) -> Cloud:
+    """Inverse of `told`. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(text, type=Cloud)
 
 
 REPOSITORY = "mawasu"  # in Artifact Registry

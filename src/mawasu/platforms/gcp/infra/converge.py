@@ -74,7 +74,7 @@ def look(client: Client, features: Sequence[Wanted], runner: Runner, *, person: 
     """Read the project and say what it needs. Without `person`, what a production build may converge alone."""
     scope = agree(features)
     actual = read(client, scope, foundation=person)
-    cloud = Cloud(scope.project, actual.facts.number, scope.region, scope.bucket)
+    cloud = Cloud(scope.project, actual.facts.number, scope.region, scope.bucket, connection=scope.connection)
     # Where Artifact Registry is not on there is no image yet, and asking for it would fail.
     has_registry = not person or any(one.kind == "repository" for one in actual.found)
     cloud = msgspec.structs.replace(cloud, runner=runner.find(cloud) if has_registry else "")
@@ -168,7 +168,9 @@ class Everything:
 def everything(client: Client, scope: Scope, *, records: bool) -> Everything:
     """What `destroy` would delete: all that carries mawasu's mark, and what its accounts may do elsewhere."""
     actual = read(client, scope)
-    place = Place(Cloud(scope.project, actual.facts.number, scope.region, scope.bucket), scope)
+    place = Place(
+        Cloud(scope.project, actual.facts.number, scope.region, scope.bucket, connection=scope.connection), scope
+    )
     ran = services(client, place.cloud)
     policies = [f"project/{scope.project}"]
     if any(one.kind == "bucket" for one in actual.found):

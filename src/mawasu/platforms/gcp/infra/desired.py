@@ -185,11 +185,11 @@ def _link(scope: Scope, facts: Facts) -> Resource:
 
 
 def _job(cloud: Cloud) -> Resource:
-    place = ["--project", cloud.project, "--region", cloud.region, "--bucket", cloud.bucket]
     container = {
         "image": cloud.runner or UNKNOWN_RUNNER,
         "command": ["mawasu"],
-        "args": ["reconcile", *place],
+        "args": ["reconcile"],
+        "env": [{"name": names.VARIABLE, "value": names.told(cloud)}],
         "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
     }
     task = {

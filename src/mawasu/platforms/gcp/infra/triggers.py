@@ -46,14 +46,18 @@ def trigger(feature: Feature, environment: Environment, cloud: Cloud, repository
         "filter": "",
         "substitutions": {},
         "serviceAccount": f"projects/{cloud.project}/serviceAccounts/{names.account(cloud, 'build')}",
-        "build": _build(feature, cloud),
+        "build": _build(feature, cloud, posixpath.basename(repository)),
     }
 
 
-def _build(feature: Feature, cloud: Cloud) -> Body:
+def _build(feature: Feature, cloud: Cloud, repository: str) -> Body:
     arguments = ["build", "--commit", "$COMMIT_SHA", "--branch", "$BRANCH_NAME", "--feature", feature.name]
+    # A `$` would be a substitution; the id says which run walks a build.
+    told = names.told(cloud).replace("$", "$$")
+    environ = ["BUILD_ID=$BUILD_ID", f"MAWASU_REPOSITORY={repository}", f"{names.VARIABLE}={told}"]
+    step = {"name": cloud.runner or UNKNOWN_RUNNER, "entrypoint": "mawasu", "args": arguments, "env": environ}
     return {
-        "steps": [{"name": cloud.runner or UNKNOWN_RUNNER, "entrypoint": "mawasu", "args": arguments}],
+        "steps": [step],
         "timeout": f"{_seconds(feature)}s",
         # With a service account of one's own Cloud Build wants to be told where the log goes.
         "options": {"logging": "CLOUD_LOGGING_ONLY"},
