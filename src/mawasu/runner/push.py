@@ -5,32 +5,42 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from mawasu.errors import MawasuError, UsageError
+from mawasu.errors import MawasuError, SpecError, UsageError
 from mawasu.executor.build import Build, Shop
-from mawasu.executor.commit import git_dir, root_of
+from mawasu.executor.commit import git_dir, read_feature, root_of
 from mawasu.executor.follow import follow
-from mawasu.executor.sites import Live
+from mawasu.executor.records import Records
 from mawasu.executor.taking import read_push
 from mawasu.git.repository import features_in, read_tree
-from mawasu.ledger.entries import BuildQueued
+from mawasu.home import Home
+from mawasu.ledger.entries import BuildFinished, BuildQueued
 from mawasu.ledger.fold import BuildState
 from mawasu.ledger.ledger import Ledger
 from mawasu.runner.claim import Do, Runs, claim, give_way, has_newer
 from mawasu.runner.commits import Commits
+from mawasu.spec.feature import Gcp
 from mawasu.words import Push, Result
 
 LOOK = 3.0
 """Seconds between looks for a newer push of the branch."""
 
 
+class Outfit(Protocol):
+    """What a feature is built and served with. Raises MawasuError where its settings cannot be had here."""
+
+    def __call__(self, feature: str, settings: Gcp | None) -> Shop: ...
+
+
 @dataclass
 class Runner:
-    """What a run has at hand. `shop.home.repos` holds the repository; `prepare` makes ready what a feature needs."""
+    """What a run has at hand. `home.repos` holds the repository; `outfit` is asked once for every build."""
 
-    shop: Shop
+    home: Home
+    records: Records
     runs: Runs
-    live: Callable[[str], Live]
+    outfit: Outfit
     say: Callable[[str], None] = lambda _: None
 
 
@@ -48,7 +58,7 @@ class Done:
 def build(runner: Runner, push: Push, only: str = "") -> list[Done]:
     """Build every feature of a pushed commit, or `only` one. Raises UsageError when there is no such feature."""
     assert push.new is not None
-    repo = git_dir(runner.shop.home.repos, push.project)
+    repo = git_dir(runner.home.repos, push.project)
     tree = read_tree(repo, push.new)
     found = [(file, *read_push(repo, tree, file, push)) for file in features_in(tree)]
     wanted = [one for one in found if only in ("", one[1])]
@@ -60,7 +70,7 @@ def build(runner: Runner, push: Push, only: str = "") -> list[Done]:
 
 def _build(runner: Runner, repo: str, file: str, feature: str, queued: BuildQueued) -> Done:
     assert queued.push.new is not None
-    ledger = runner.shop.records.ledger(feature)
+    ledger = runner.records.ledger(feature)
     claimed = claim(ledger, queued, runner.runs)
     build = ledger.state().builds[claimed.build]
     match claimed.do:
@@ -70,20 +80,25 @@ def _build(runner: Runner, repo: str, file: str, feature: str, queued: BuildQueu
             runner.say(f"{feature} build {build.number}: a newer push to {queued.push.branch} was faster")
         case Do.FOLLOW:
             runner.say(f"{feature} build {build.number} is under way elsewhere; following it")
-            for line in follow(ledger, runner.shop.records.store, build.number):
+            for line in follow(ledger, runner.records.store, build.number):
                 runner.say(line)
         case Do.WALK:
             give_way(ledger, build, runner.runs)
-            commits = Commits(runner.shop.records.store, feature)
+            commits = Commits(runner.records.store, feature)
             commits.keep(repo, queued.push.new, root_of(file))
-            _walk(runner, ledger, build)
+            _walk(runner, ledger, build, repo)
     ended = ledger.state().builds[build.number]
     assert ended.result is not None
     return Done(feature, build.number, ended.result, ended.reason, ended.hint)
 
 
-def _walk(runner: Runner, ledger: Ledger, build: BuildState) -> None:
+def _walk(runner: Runner, ledger: Ledger, build: BuildState, repo: str) -> None:
     """Walk the build; a newer push of the branch gives it up on the way."""
+    try:
+        shop = runner.outfit(ledger.feature, _settings(repo, build))
+    except MawasuError as error:
+        ledger.append(BuildFinished(build.number, Result.FAILED, error.message, error.hint))
+        return
     cancel, ended = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -98,10 +113,19 @@ def _walk(runner: Runner, ledger: Ledger, build: BuildState) -> None:
     watcher = threading.Thread(target=watch, name="newer", daemon=True)
     watcher.start()
     try:
-        Build(runner.shop, ledger, build, live=runner.live(ledger.feature)).run(cancel)
+        Build(shop, ledger, build).run(cancel)
     finally:
         ended.set()
         watcher.join()
+
+
+def _settings(repo: str, build: BuildState) -> Gcp | None:
+    """What the commit says of Google Cloud; None for a file with faults: the build tells them."""
+    assert build.push.new is not None
+    try:
+        return read_feature(repo, read_tree(repo, build.push.new), build.file).feature.gcp
+    except SpecError:
+        return None
 
 
 def lines(done: list[Done]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from mawasu.errors import MawasuError
 from mawasu.executor.deploy import DRAIN
+from mawasu.executor.sites import Live
 from mawasu.executor.taking import queue
 from mawasu.ledger.entries import BuildFinished, BuildQueued, EnvironmentGone
 from mawasu.ledger.fold import State, unfinished
@@ -19,6 +20,9 @@ from mawasu.words import Push, Result
 TRIES = 2
 """Runs that may walk one build before it is given up: one that dies of itself must not be started for ever."""
 
+LATELY = 2 * 86400.0
+"""Seconds that what is gone is looked after."""
+
 Branches = Callable[[str], Collection[str] | None]
 """The branches of a project; None when that cannot be known."""
 
@@ -28,13 +32,13 @@ Retry = Callable[[str], bool]
 
 def reconcile(runner: Runner, branches: Branches, retry: Retry, now: float | None = None) -> Iterator[str]:
     """Do what is due, and say it, a line each. A fault with one feature keeps no other waiting."""
-    for feature in runner.shop.records.features():
-        ledger = runner.shop.records.ledger(feature)
+    for feature in runner.records.features():
+        ledger = runner.records.ledger(feature)
         try:
             yield from _dead_runs(ledger, runner, retry)
             yield from _deleted_branches(ledger, runner, branches)
             yield from _expired(ledger, runner, time.time() if now is None else now)
-            _left_over(ledger, runner)
+            _left_over(ledger, runner, time.time() if now is None else now)
         except MawasuError as error:
             yield f"{feature}: {error}"
 
@@ -93,19 +97,25 @@ def _expired(ledger: Ledger, runner: Runner, now: float) -> Iterator[str]:
             yield f"{ledger.feature}: {environment.name} is gone: nobody pushed to it for its time"
 
 
-def _left_over(ledger: Ledger, runner: Runner) -> None:
-    """What still runs of environments that are gone: somebody was cut off between the entry and the removal."""
-    for name, environment in ledger.state().environments.items():
-        if environment.gone:
-            runner.live(ledger.feature).services.remove(ledger.feature, name, drain=0)
+def _left_over(ledger: Ledger, runner: Runner, now: float) -> None:
+    """What still runs of environments that went lately: somebody was cut off between the entry and the removal."""
+    went = [one.name for one in ledger.state().environments.values() if one.gone and now - one.gone_since < LATELY]
+    for name in went:
+        _live(runner, ledger.feature).services.remove(ledger.feature, name, drain=0)
 
 
 def remove(ledger: Ledger, runner: Runner, environment: str, reason: str) -> None:
     """Take an environment away: first from the gateway, then what runs; recorded in between."""
-    live = runner.live(ledger.feature)
+    live = _live(runner, ledger.feature)
     live.sites.remove(ledger.feature, environment)
     ledger.append(EnvironmentGone(environment, reason))
     live.services.remove(ledger.feature, environment, drain=DRAIN)
+
+
+def _live(runner: Runner, feature: str) -> Live:
+    live = runner.outfit(feature, None).live
+    assert live is not None, "where there are environments something serves them"
+    return live
 
 
 def _busy(state: State, environment: str) -> bool:
