@@ -30,6 +30,7 @@ class Ledger:
 
     def __init__(self, shelf: Shelf) -> None:
         self.feature = shelf.feature
+        self.poll = shelf.poll  # seconds between looks for what others write
         self._shelf = shelf
         self._changed = threading.Condition()  # guards all below
         self._state: State | None = None  # None: not opened yet
