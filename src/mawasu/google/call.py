@@ -23,10 +23,11 @@ class Call(Value, frozen=True):
     query: Mapping[str, str] = {}
     body: Any = None  # a JSON value; None: no body
     again: bool = False
+    single: bool = False  # never sent again by the client, whatever its method: its caller looks first what it did
 
     @property
     def repeatable(self) -> bool:
-        return self.again or self.method in ("GET", "PUT", "DELETE")
+        return not self.single and (self.again or self.method in ("GET", "PUT", "DELETE"))
 
 
 def path(*parts: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -47,22 +48,38 @@ class Client:
         self._endpoint = (os.environ.get(ENDPOINT, "") if endpoint is None else endpoint).rstrip("/")
         self._first_wait = first_wait
         self._http: httpx.Client | None = None
+        self._making = threading.RLock()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up its connections. It may be used again afterwards."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
 
     @property
     def http(self) -> httpx.Client:
-        if self._http is None:
-            import httpx
+        with self._making:
+            if self._http is None:
+                import httpx
 
-            self._http = httpx.Client(timeout=TIMEOUT, limits=httpx.Limits(max_connections=32), follow_redirects=False)
-        return self._http
+                limits = httpx.Limits(max_connections=32)
+                self._http = httpx.Client(timeout=TIMEOUT, limits=limits, follow_redirects=False)
+            return self._http
 
     @property
     def credentials(self) -> Credentials:
-        if self._credentials is None:
-            from mawasu.google.credentials import DefaultCredentials
+        with self._making:
+            if self._credentials is None:
+                from mawasu.google.credentials import DefaultCredentials
 
-            self._credentials = DefaultCredentials(self.http)
-        return self._credentials
+                self._credentials = DefaultCredentials(self.http)
+            return self._credentials
 
     def send(self, call: Call, cancel: Cancel | None = None) -> Any:
         """The answer's JSON value ({} for an empty one). Raises GoogleError, PlatformError, CancelledError."""
@@ -118,7 +135,7 @@ class Client:
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
                 if last or not (unsent or call.repeatable):
                     raise self._lost(call, error, unsent) from error
-                self._pause(attempt, 0.0, cancel)
+                self.pause(attempt, 0.0, cancel)
                 continue
             if fine(response.status_code):
                 return response
@@ -132,7 +149,7 @@ class Client:
             again = response.status_code in UNDONE or (response.status_code in AGAIN and call.repeatable)
             if last or not again:
                 raise fault_of(call, response.status_code, _body(response))
-            self._pause(attempt, _asked(response.headers.get("retry-after", "")), cancel)
+            self.pause(attempt, _asked(response.headers.get("retry-after", "")), cancel)
         raise AssertionError("the last attempt returns or raises")
 
     def id_token(self, audience: str) -> str:
@@ -151,7 +168,7 @@ class Client:
         )
         return self.http.send(request, stream=stream)
 
-    def _pause(self, attempt: int, asked: float, cancel: Cancel | None) -> None:
+    def pause(self, attempt: int, asked: float = 0.0, cancel: Cancel | None = None) -> None:
         """Exponential backoff with full jitter (cloud.google.com/storage/docs/retry-strategy)."""
         wait = max(asked, random.uniform(0, min(LONGEST_WAIT, self._first_wait * 2**attempt)))  # noqa: S311
         if cancel is None:
