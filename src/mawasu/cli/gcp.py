@@ -22,7 +22,9 @@ def register(verbs: Verbs) -> None:
     verb.flag("--yes", "-y", dest="yes", help="Do not ask.")
     verb.json()
     gcp.add("status", status, "Show what is there, where APIs answer, and secrets without a value.").json()
-    verb = gcp.add("destroy", destroy, "List all that is mawasu's in the project, ask, and delete it; never what is not.")
+    verb = gcp.add(
+        "destroy", destroy, "List all that is mawasu's in the project, ask, and delete it; never what is not."
+    )
     verb.add_argument("--yes", metavar="PROJECT", default="", help="The project's id, for machines: do not ask.")
     verb.flag("--records", dest="records", help="The bucket too: ledger, models, data. They are gone for good.")
     verb.json()

@@ -21,7 +21,8 @@ from mawasu.google.operations import FIRST, wait_for
 from mawasu.platforms.gcp.infra import grants
 from mawasu.platforms.gcp.infra.diff import fields
 from mawasu.platforms.gcp.infra.kinds import KINDS, LEVELS, Place, level_of, target
-from mawasu.platforms.gcp.infra.read import APPLIED, all_of, is_off, marked, mine, together
+from mawasu.platforms.gcp.infra.read import all_of, mine, together
+from mawasu.platforms.gcp.infra.reader import APPLIED, is_off, marked
 from mawasu.platforms.gcp.infra.words import Change, Found, Resource
 
 PATIENCE = 120.0
@@ -154,7 +155,7 @@ class Converger:
             if error.status == 403:
                 return False
             raise
-        return answer.get("projectNumber", "") in ("", self.place.cloud.number) and marked(answer.get("labels", {}))
+        return answer.get("projectNumber") == self.place.cloud.number and marked(answer.get("labels", {}))
 
     def _empty(self, bucket: str) -> None:
         """Delete every object, the overwritten ones too: a bucket that holds something cannot be deleted."""
