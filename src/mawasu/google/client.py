@@ -50,6 +50,18 @@ class Client:
         self._http: httpx.Client | None = None
         self._making = threading.RLock()
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up its connections. It may be used again afterwards."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
     @property
     def http(self) -> httpx.Client:
         with self._making:
