@@ -1,4 +1,4 @@
-"""What holds a project together: APIs, accounts, policies, buckets' settings, repositories, secrets, Redis, triggers, jobs.
+"""What holds a project together: APIs, accounts, policies, registries, secrets, Redis, triggers, jobs, schedules.
 
 The traps of the real ones are here: an API that is off refuses, a member that IAM has not heard of is refused (for a
 while also when it is there), names that are taken are refused, and what takes time is an operation.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.google.double import policies
 from tests.google.double.core import Double, Request, refuse
 from tests.google.double.documents import HOSTS
-from tests.google.double.faults import Answer, api_disabled
+from tests.google.double.faults import Answer
+from tests.google.double.kit import Collection, collection
 
 CLOUD = "cloudresourcemanager.googleapis.com"
 IAM = "iam.googleapis.com"
@@ -23,7 +23,16 @@ USAGE = "serviceusage.googleapis.com"
 STORAGE = "storage.googleapis.com"
 SECRETS = "secretmanager.googleapis.com"
 BUILD = "cloudbuild.googleapis.com"
+REGISTRY = "artifactregistry.googleapis.com"
+REDIS = "redis.googleapis.com"
+SCHEDULER = "cloudscheduler.googleapis.com"
 RUN = "run.googleapis.com"
+
+_NAMES = """
+aiplatform apikeys artifactregistry cloudbuild cloudresourcemanager cloudscheduler endpoints iam iamcredentials logging
+redis run secretmanager servicecontrol servicemanagement serviceusage storage
+"""
+APIS = frozenset(f"{name}.googleapis.com" for name in _NAMES.split())
 
 Json = dict[str, Any]
 
@@ -34,33 +43,79 @@ class Infra:
     account. `foreign`: buckets that other projects have."""
 
     double: Double
-    things: dict[str, Json] = field(default_factory=dict)  # by resource name
+    accounts: dict[str, Json] = field(default_factory=dict)  # by resource name, as all of these
+    triggers: dict[str, Json] = field(default_factory=dict)
+    collections: dict[str, Collection] = field(default_factory=dict)  # by host and last part of the name
+    values: set[str] = field(default_factory=set)  # secrets that have one
     off: set[str] = field(default_factory=set)
     fresh: int = 0
     foreign: set[str] = field(default_factory=set)
     unknown: dict[str, int] = field(default_factory=dict)
 
-    def of(self, kind: str) -> dict[str, Json]:
-        """All things of a collection: `triggers`, `secrets`, …"""
-        return {name: one for name, one in self.things.items() if name.split("/")[-2] == kind}
-
-    def put(self, name: str, **body: Any) -> Json:
-        self.things[name] = {"name": name, **body}
-        return self.things[name]
+    def of(self, host: str, kind: str) -> Collection:
+        """All things of a collection, in `.items`."""
+        return self.collections[f"{host} {kind}"]
 
     def new_project(self) -> None:
-        """Only what Google turns on by itself."""
-        self.off = {host for host in HOSTS if host not in (USAGE, CLOUD, STORAGE)}
+        """Only what Google turns on by itself is on."""
+        self.turn_off(*(APIS - {USAGE, CLOUD, STORAGE}))
+
+    def turn_off(self, *hosts: str) -> None:
+        for host in set(hosts) - self.off:
+            self.off.add(host)
+            if host in HOSTS:
+                self.double.faults.disable(host)
+
+    def turn_on(self, *hosts: str) -> None:
+        for host in set(hosts) & self.off:
+            self.off.discard(host)
+            self.double.faults.clear(host)
+
+    def connect(self, repository: str = "", connection: str = "github", stage: str = "COMPLETE") -> None:
+        """What a person does: consent to GitHub, and perhaps link a repository by hand."""
+        place = f"projects/{self.double.project}/locations/{self.double.region}"
+        state = {"stage": stage} | ({} if stage == "COMPLETE" else {"actionUri": "https://github.com/consent"})
+        at = f"{place}/connections/{connection}"
+        self.of(BUILD, "connections").put(at, {"githubConfig": {}, "installationState": state})
+        if repository:
+            uri = f"https://github.com/{repository}.git"
+            self.of(BUILD, "repositories").put(f"{at}/repositories/by-hand", {"remoteUri": uri})
 
     def reset(self) -> None:
-        self.things.clear()
-        self.off.clear()
-        self.unknown.clear()
-        self.double.policies.clear()
+        for one in (self.accounts, self.triggers, self.values, self.unknown, self.foreign, self.double.policies):
+            one.clear()
+        for kept in self.collections.values():
+            kept.items.clear()
+        self.turn_on(*self.off.copy())
 
-    def check(self, host: str) -> None:
-        if host in self.off:
-            raise api_disabled(host, self.double.project, self.double.number)
+    def snapshot(self) -> Json:
+        """Everything that is there, without times and numbers that differ from run to run."""
+        kept = {key: one.items for key, one in self.collections.items()}
+        triggers = {one["name"]: one for one in self.triggers.values()}
+        return json.loads(
+            json.dumps([kept, triggers, self.accounts, _sorted(self.double.policies)]), object_hook=_lasting
+        )
+
+
+_CHANGING = (
+    "createTime",
+    "updateTime",
+    "etag",
+    "uid",
+    "id",
+    "resourceName",
+    "uniqueId",
+    "userUpdateTime",
+    "generation",
+)
+
+
+def _lasting(value: Json) -> Json:
+    return {key: one for key, one in value.items() if key not in _CHANGING}
+
+
+def _sorted(found: dict[str, Json]) -> Json:
+    return {name: sorted(map(json.dumps, one.get("bindings", []))) for name, one in found.items()}
 
 
 _STATES: weakref.WeakKeyDictionary[Double, Infra] = weakref.WeakKeyDictionary()
@@ -76,95 +131,34 @@ def install(double: Double) -> None:
     _accounts(state)
     _policies(state)
     _buckets(state)
-    at = "projects.locations"
-    _collection(state, "artifactregistry.googleapis.com", f"artifactregistry.{at}.repositories", "repositoryId", "v1")
-    _collection(state, "redis.googleapis.com", f"redis.{at}.instances", "instanceId", "v1", _redis)
-    _collection(state, "cloudscheduler.googleapis.com", f"cloudscheduler.{at}.jobs", "", "", _schedule)
-    _collection(state, RUN, f"run.{at}.jobs", "jobId", "v2")
-    _collection(state, SECRETS, "secretmanager.projects.secrets", "secretId", "")
-    _collection(state, BUILD, f"cloudbuild.{at}.connections", "connectionId", "v2")
-    _collection(state, BUILD, f"cloudbuild.{at}.connections.repositories", "repositoryId", "v2")
+    _collections(state)
     _triggers(state)
     _values(state)
 
 
-# ---------------------------------------------------------------------------------------------- collections
+def _collections(state: Infra) -> None:
+    at = "projects.locations"
+    for host, prefix in (
+        (REGISTRY, f"artifactregistry.{at}.repositories"),
+        (SECRETS, "secretmanager.projects.secrets"),
+        (BUILD, f"cloudbuild.{at}.connections"),
+        (BUILD, f"cloudbuild.{at}.connections.repositories"),
+    ):
+        state.collections[f"{host} {prefix.rpartition('.')[2]}"] = collection(state.double, host, prefix)
+    state.collections[f"{RUN} jobs"] = collection(state.double, RUN, f"run.{at}.jobs", whole=True)
+    state.collections[f"{REDIS} instances"] = collection(state.double, REDIS, f"redis.{at}.instances", fill=_redis)
+    state.collections[f"{SCHEDULER} jobs"] = collection(
+        state.double, SCHEDULER, f"cloudscheduler.{at}.jobs", fill=_schedule
+    )
 
 
-def _collection(
-    state: Infra, host: str, prefix: str, id_query: str, version: str, fill: Callable[[Json], Json] = dict
-) -> None:
-    """create, get, list, patch, delete of a collection as google.aip.dev/131 to 135 have them.
-
-    With `version` what writes is a long-running operation. `fill` adds what Google fills in.
-    """
-    double, items = state.double, prefix.rpartition(".")[2]
-
-    def done(request: Request, do: Callable[[], Json]) -> Json:
-        if not version:
-            return do()
-        parent = "/".join(_resource(request).split("/")[:4])
-        return double.operation(host, version, parent, do)
-
-    def create(request: Request) -> Json:
-        state.check(host)
-        given = request.query.get(id_query, "") if id_query else request.body["name"].rpartition("/")[2]
-        name = f"{request.params['parent']}/{items}/{given}"
-        if name in state.things:
-            raise refuse(409, f"Resource '{name}' already exists.")
-        state.put(name, **fill({**request.body, "createTime": double.now()}) | {"name": name})
-        return done(request, lambda: state.things.get(name, {}))
-
-    def get(request: Request) -> Json:
-        state.check(host)
-        return _there(state, request.params["name"])
-
-    def all_(request: Request) -> Json:
-        state.check(host)
-        return _page(state, f"{request.params['parent']}/{items}/", items, request)
-
-    def patch(request: Request) -> Json:
-        state.check(host)
-        found = _there(state, _resource(request))
-        mask = request.query.get("updateMask", "")
-        found |= {key: one for key, one in request.body.items() if not mask or key in mask.split(",")}
-        return done(request, lambda: found)
-
-    def delete(request: Request) -> Json:
-        state.check(host)
-        _there(state, request.params["name"])
-        del state.things[request.params["name"]]
-        return done(request, dict)
-
-    for verb, handler in (("create", create), ("get", get), ("list", all_), ("patch", patch), ("delete", delete)):
-        if not (verb == "patch" and prefix.endswith("connections.repositories")):
-            double.route(host, f"{prefix}.{verb}")(handler)
+def _redis(name: str, thing: Json, before: Json | None) -> Json:
+    return {**thing, "host": "10.0.0.3", "port": 6379, "state": "READY"}
 
 
-def _there(state: Infra, name: str) -> Json:
-    if name not in state.things:
-        raise refuse(404, f"Resource '{name}' was not found.")
-    return state.things[name]
-
-
-def _page(state: Infra, prefix: str, items: str, request: Request) -> Json:
-    found = [one for name, one in state.things.items() if name.startswith(prefix) and "/" not in name[len(prefix) :]]
-    size, start = int(request.query.get("pageSize") or 50), int(request.query.get("pageToken") or 0)
-    more = {"nextPageToken": str(start + size)} if len(found) > start + size else {}
-    return {items: found[start : start + size], **more}
-
-
-def _resource(request: Request) -> str:
-    return next(iter(request.params.values()))
-
-
-def _redis(body: Json) -> Json:
-    return {**body, "host": "10.0.0.3", "port": 6379, "state": "READY"}
-
-
-def _schedule(body: Json) -> Json:
-    target = {**body["httpTarget"], "headers": {"User-Agent": "Google-Cloud-Scheduler"}}
-    return {**body, "httpTarget": target, "state": "ENABLED", "retryConfig": {"maxDoublings": 5}}
+def _schedule(name: str, thing: Json, before: Json | None) -> Json:
+    target = {**thing["httpTarget"], "headers": {"User-Agent": "Google-Cloud-Scheduler"}}
+    return {**thing, "httpTarget": target, "state": "ENABLED", "retryConfig": {"maxDoublings": 5}}
 
 
 # ---------------------------------------------------------------------------------------------- project and accounts
@@ -175,26 +169,23 @@ def _projects(state: Infra) -> None:
 
     @double.route(CLOUD, "cloudresourcemanager.projects.get")
     def get(request: Request) -> Json:
-        state.check(CLOUD)
         if request.params["name"] != f"projects/{double.project}":
             raise refuse(403, f"The caller does not have permission on project {request.params['name']}")
         return {"name": f"projects/{double.number}", "projectId": double.project, "state": "ACTIVE"}
 
     @double.route(USAGE, "serviceusage.services.list")
     def enabled(request: Request) -> Json:
-        state.check(USAGE)
         parent = f"projects/{double.number}"
-        on = [{"name": f"{parent}/services/{host}", "state": "ENABLED"} for host in sorted(set(HOSTS) - state.off)]
+        on = [{"name": f"{parent}/services/{host}", "state": "ENABLED"} for host in sorted(APIS - state.off)]
         return {"services": on}
 
     @double.route(USAGE, "serviceusage.services.batchEnable")
     def enable(request: Request) -> Json:
-        state.check(USAGE)
         if len(request.body["serviceIds"]) > 20:
             raise refuse(400, "At most 20 services may be enabled at once.")
 
         def do() -> Json:
-            state.off -= set(request.body["serviceIds"])
+            state.turn_on(*request.body["serviceIds"])
             return {}
 
         return double.operation(USAGE, "v1", "", do)
@@ -205,31 +196,29 @@ def _accounts(state: Infra) -> None:
 
     @double.route(IAM, "iam.projects.serviceAccounts.list")
     def list_(request: Request) -> Json:
-        state.check(IAM)
-        return {"accounts": list(state.of("serviceAccounts").values())}
+        return {"accounts": list(state.accounts.values())}
 
     @double.route(IAM, "iam.projects.serviceAccounts.create")
     def create(request: Request) -> Json:
-        state.check(IAM)
         email = f"{request.body['accountId']}@{double.project}.iam.gserviceaccount.com"
         name = f"projects/{double.project}/serviceAccounts/{email}"
-        if name in state.things:
+        if name in state.accounts:
             raise refuse(409, f"Service account {request.body['accountId']} already exists within project.")
         state.unknown[email] = state.fresh
-        return state.put(name, email=email, uniqueId=str(double.number_of()), **request.body["serviceAccount"])
+        number = {"email": email, "uniqueId": str(double.number_of())}
+        state.accounts[name] = {"name": name, **number, **request.body["serviceAccount"]}
+        return state.accounts[name]
 
     @double.route(IAM, "iam.projects.serviceAccounts.patch")
     def patch(request: Request) -> Json:
-        state.check(IAM)
-        found = _there(state, request.params["name"])
+        found = _there(state.accounts, request.params["name"])
         found["description"] = request.body["serviceAccount"]["description"]
         return found
 
     @double.route(IAM, "iam.projects.serviceAccounts.delete")
     def delete(request: Request) -> Json:
-        state.check(IAM)
-        _there(state, request.params["name"])
-        del state.things[request.params["name"]]
+        _there(state.accounts, request.params["name"])
+        del state.accounts[request.params["name"]]
         return {}
 
 
@@ -255,9 +244,10 @@ def _holder(state: Infra, host: str, prefix: str) -> None:
     """getIamPolicy and setIamPolicy of a thing that must be there, for members that must be there."""
 
     def check(request: Request) -> None:
-        state.check(host)
-        if host not in (CLOUD, STORAGE):
-            _there(state, _resource(request))
+        if host == IAM:
+            _there(state.accounts, _resource(request))
+        elif host not in (CLOUD, STORAGE):
+            _there(state.of(host, prefix.rpartition(".")[2]).items, _resource(request))
 
     @state.double.route(host, f"{prefix}.getIamPolicy")
     def get(request: Request) -> Json:
@@ -298,7 +288,7 @@ def _known(state: Infra, member: str) -> None:
     kind, _, email = member.partition(":")
     if kind != "serviceAccount" or not email.endswith(f"@{state.double.project}.iam.gserviceaccount.com"):
         return
-    there = f"projects/{state.double.project}/serviceAccounts/{email}" in state.things
+    there = f"projects/{state.double.project}/serviceAccounts/{email}" in state.accounts
     if not there or state.unknown.get(email, 0) > 0:
         state.unknown[email] = state.unknown.get(email, 0) - there
         raise refuse(400, f"Service account {email} does not exist.")
@@ -342,28 +332,26 @@ def _triggers(state: Infra) -> None:
     double, prefix = state.double, "cloudbuild.projects.locations.triggers"
 
     def found(request: Request) -> Json:
-        state.check(BUILD)
-        return _there(state, request.params["name"])
+        return _there(state.triggers, request.params["name"])
 
     @double.route(BUILD, f"{prefix}.create")
     def create(request: Request) -> Json:
-        state.check(BUILD)
-        if any(one["name"] == request.body["name"] for one in state.of("triggers").values()):
+        if any(one["name"] == request.body["name"] for one in state.triggers.values()):
             raise refuse(409, f"trigger with name {request.body['name']} already exists")
         return write(f"{request.params['parent']}/triggers/t-{double.number_of()}", request.body)
 
     def write(name: str, body: Json) -> Json:
         connected = body["repositoryEventConfig"]["repository"]
-        _there(state, connected)
+        _there(state.of(BUILD, "repositories").items, connected)
         kept = {key: one for key, one in body.items() if one not in ([], {}, "", False)}  # as Google answers
         event = {**body["repositoryEventConfig"], "repositoryType": "GITHUB"}
-        state.things[name] = {
+        state.triggers[name] = {
             **kept,
             "repositoryEventConfig": event,
             "id": name.rpartition("/")[2],
             "resourceName": name,
         }
-        return state.things[name]
+        return state.triggers[name]
 
     @double.route(BUILD, f"{prefix}.get")
     def get(request: Request) -> Json:
@@ -371,8 +359,7 @@ def _triggers(state: Infra) -> None:
 
     @double.route(BUILD, f"{prefix}.list")
     def list_(request: Request) -> Json:
-        state.check(BUILD)
-        return _page(state, f"{request.params['parent']}/triggers/", "triggers", request)
+        return {"triggers": list(state.triggers.values())}
 
     @double.route(BUILD, f"{prefix}.patch")
     def patch(request: Request) -> Json:
@@ -384,15 +371,25 @@ def _triggers(state: Infra) -> None:
 
     @double.route(BUILD, f"{prefix}.delete")
     def delete(request: Request) -> Json:
-        del state.things[found(request)["resourceName"]]
+        del state.triggers[found(request)["resourceName"]]
         return {}
 
 
 def _values(state: Infra) -> None:
-    """Versions of secrets: whether there is one (`infra.put(".../versions/1", state="ENABLED")`)."""
+    """Whether a secret has a value (`infra.values`)."""
 
     @state.double.route(SECRETS, "secretmanager.projects.secrets.versions.list")
     def list_(request: Request) -> Json:
-        state.check(SECRETS)
-        _there(state, request.params["parent"])
-        return _page(state, f"{request.params['parent']}/versions/", "versions", request)
+        name = request.params["parent"]
+        _there(state.of(SECRETS, "secrets").items, name)
+        return {"versions": [{"name": f"{name}/versions/1", "state": "ENABLED"}]} if name in state.values else {}
+
+
+def _there(things: dict[str, Json], name: str) -> Json:
+    if name not in things:
+        raise refuse(404, f"Resource '{name}' was not found.")
+    return things[name]
+
+
+def _resource(request: Request) -> str:
+    return next(iter(request.params.values()))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
+
 from mawasu.errors import MawasuError, PlatformError
 from mawasu.google import buckets, serviceusage
 from mawasu.google.call import Call
@@ -18,6 +20,7 @@ from mawasu.google.client import Client
 from mawasu.google.faults import ConflictError, GoogleError, NotFoundError
 from mawasu.google.iam import changed, grants_of, set_policy
 from mawasu.google.operations import FIRST, wait_for
+from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.infra import grants
 from mawasu.platforms.gcp.infra.diff import fields
 from mawasu.platforms.gcp.infra.kinds import KINDS, LEVELS, Place, level_of, target
@@ -215,4 +218,4 @@ def _settles(error: GoogleError) -> bool:
 
 def record(client: Client, bucket: str, marks: Mapping[str, str]) -> None:
     """Remember what was applied."""
-    client.send(buckets.write_json(bucket, APPLIED, dict(marks)))
+    Bucket(client, bucket).put(APPLIED, msgspec.json.encode(dict(marks)))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from mawasu.errors import PlatformError
 from mawasu.google import (
     artifactregistry,
@@ -22,6 +24,7 @@ from mawasu.google import (
 from mawasu.google.call import Call
 from mawasu.google.client import Client
 from mawasu.google.faults import GoogleError
+from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.infra.desired import RECONCILE, REDIS, REPOSITORY_LABEL, mark, repository_of, uri_of
 from mawasu.platforms.gcp.infra.triggers import TAG
@@ -141,12 +144,12 @@ class Reader:
 
     def applied(self) -> Mapping[str, str]:
         try:
-            answer = self._find(buckets.read_json(self.scope.bucket, APPLIED))
+            data = Bucket(self.client, self.scope.bucket).read(APPLIED)
         except GoogleError as error:
-            if error.status == 403:
-                return {}  # it only tells whose hand changed something; what may be read is told elsewhere
+            if error.status in (403, 404):
+                return {}  # no bucket, or not ours: `bucket` tells that
             raise
-        return answer if isinstance(answer, dict) else {}
+        return msgspec.json.decode(data, type=dict[str, str]) if data is not None else {}
 
     def connection(self) -> Connection:
         if not self.scope.github:
