@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mawasu.errors import MawasuError
+    from mawasu.google.client import Client
     from mawasu.platforms.gcp.infra.apply import Report
     from mawasu.platforms.gcp.infra.converge import Plan
+    from mawasu.platforms.gcp.infra.image import OwnRunner
     from mawasu.platforms.gcp.infra.words import Change, Wanted
 
 
@@ -32,9 +34,11 @@ def register(verbs: Verbs) -> None:
 
 def plan(as_json: bool) -> None:
     from mawasu.cli.output import emit, safe, say
+    from mawasu.google.client import Client
     from mawasu.platforms.gcp.infra import show
 
-    found = _look(_features())
+    with Client() as client:
+        found = _look(client, _features())
     if as_json:
         emit(show.as_json(found))
         return
@@ -44,18 +48,20 @@ def plan(as_json: bool) -> None:
 
 def apply(yes: bool, as_json: bool) -> None:
     from mawasu.cli.output import emit, safe, say
+    from mawasu.google.client import Client
     from mawasu.platforms.gcp.infra import show
     from mawasu.platforms.gcp.infra.converge import converge, refused
 
     features = _features()
-    planned = _look(features)
-    if not as_json:
-        for line in show.lines(planned):
-            say(safe(line))
-    runner = _runner()
-    if planned.changes and not yes:
-        _ask(f"Make {planned.place.scope.project} so?", "yes", "--yes")
-    report = converge(_client(), features, runner, planned=planned, tell=_untold if as_json else _tell)
+    with Client() as client:
+        planned = _look(client, features)
+        if not as_json:
+            for line in show.lines(planned):
+                say(safe(line))
+        if planned.changes and not yes:
+            _ask(f"Make {planned.place.scope.project} so? (yes)", "yes", "--yes")
+        tell = _untold if as_json else _tell
+        report = converge(client, features, _runner(client, features), planned=planned, tell=tell)
     if as_json:
         emit({**show.as_json(planned), **_told(report)})
     elif planned.changes:
@@ -66,31 +72,29 @@ def apply(yes: bool, as_json: bool) -> None:
 
 def status(as_json: bool) -> None:
     from mawasu.cli.output import emit, safe, say, table
+    from mawasu.google.client import Client
     from mawasu.platforms.gcp.infra import show
     from mawasu.platforms.gcp.infra.read import services
     from mawasu.platforms.gcp.names import gateway
 
-    found = _look(_features())
-    hosts = {one.name: str(one.body.get("uri", "")) for one in services(_client(), found.place.cloud)}
+    with Client() as client:
+        found = _look(client, _features())
+        hosts = {one.name: str(one.body.get("uri", "")) for one in services(client, found.place.cloud)}
     rows = [(one.feature.name, hosts.get(gateway(one.feature.name), "")) for one in found.features]
     there = sorted(one.id for one in found.actual.found if one.ours and one.kind not in ("apis", "policy"))
     if as_json:
         emit({**show.as_json(found), "there": there, "hosts": dict(rows)})
         return
-    scope = found.place.scope
-    say(f"{scope.project} · {scope.region} · gs://{scope.bucket}")
+    say(f"{found.place.scope.project} · {found.place.scope.region} · gs://{found.place.scope.bucket}")
     table(["feature", "host"], [[name, host or "not served yet"] for name, host in rows], "no features")
-    say(f"{len(there)} things are mawasu's; {show.summary(found.changes)}")
-    for change in found.changes:
-        if change.by_hand:
-            say(safe(f"  by hand: {change.id}"))
-    for name in found.actual.empty:
-        say(safe(f"  no value yet: {name}: {show.value_command(name, scope.project)}"))
+    for line in show.status_lines(found, there):
+        say(safe(line))
 
 
 def destroy(yes: str, records: bool, as_json: bool) -> None:
     from mawasu.cli.output import emit, safe, say
     from mawasu.errors import UsageError
+    from mawasu.google.client import Client
     from mawasu.platforms.gcp.infra import show
     from mawasu.platforms.gcp.infra.converge import destroy as take_down
     from mawasu.platforms.gcp.infra.converge import everything
@@ -99,17 +103,14 @@ def destroy(yes: str, records: bool, as_json: bool) -> None:
     scope = agree(_features())
     if yes and yes != scope.project:
         raise UsageError(f"--yes says {yes}, mawasu.yaml says {scope.project}", "nothing was deleted")
-    client = _client()
-    found = everything(client, scope, records=records)
-    if not as_json:
-        say(f"{scope.project}: what is mawasu's")
-        for line in show.change_lines(found.changes):
-            say(safe(line))
-        for line in found.kept:
-            say(safe(f"  stays: {line}"))
-    if found.changes and not yes:
-        _ask(f"Type {scope.project} to delete all of this:", scope.project, f"--yes {scope.project}")
-    report = take_down(client, found, tell=_untold if as_json else _tell)
+    with Client() as client:
+        found = everything(client, scope, records=records)
+        if not as_json:
+            for line in show.removal_lines(found):
+                say(safe(line))
+        if found.changes and not yes:
+            _ask(f"Type {scope.project} to delete all of this:", scope.project, f"--yes {scope.project}")
+        report = take_down(client, found, tell=_untold if as_json else _tell)
     if as_json:
         emit({"project": scope.project, "kept": found.kept, **_told(report)})
     else:
@@ -136,12 +137,31 @@ def _features() -> list[Wanted]:
     return found
 
 
-def _look(features: Sequence[Wanted]) -> Plan:
-    from mawasu.cli.progress import progress
+def _look(client: Client, features: Sequence[Wanted]) -> Plan:
     from mawasu.platforms.gcp.infra.converge import look
 
-    with progress("reading", quiet=False):
-        return look(_client(), features, _runner())
+    return look(client, features, _runner(client, features))
+
+
+def _runner(client: Client, features: Sequence[Wanted]) -> OwnRunner:
+    from mawasu.platforms.gcp.infra.image import OwnRunner
+    from mawasu.platforms.gcp.infra.settings import agree
+
+    agree(features)
+    gcp = features[0].feature.gcp
+    assert gcp is not None, "they agree on one"
+    return OwnRunner(client, gcp, _Notes())
+
+
+class _Notes:
+    """The log of making the runner image, for who watches."""
+
+    path = None
+
+    def write(self, line: str) -> None:
+        from mawasu.cli.output import note, safe
+
+        note(safe(f"  {line}"))
 
 
 def _tell(change: Change, error: MawasuError | None) -> None:

@@ -9,6 +9,7 @@ from mawasu.cli import (
     docs,
     down,
     gc,
+    gcp,
     init,
     keys,
     logs,
@@ -42,6 +43,7 @@ def register(verbs: Verbs) -> None:
         watch,
         verify,
         gc,
+        gcp,
         docs,
     ):
         verb.register(verbs)

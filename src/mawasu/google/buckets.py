@@ -34,13 +34,3 @@ def list_versions(bucket: str) -> Call:
 
 def delete_version(bucket: str, name: str, generation: str) -> Call:
     return Call("DELETE", HOST, path("storage", "v1", "b", bucket, "o", name), {"generation": generation})
-
-
-def read_json(bucket: str, name: str) -> Call:
-    return Call("GET", HOST, path("storage", "v1", "b", bucket, "o", name), {"alt": "media"})
-
-
-def write_json(bucket: str, name: str, body: Any) -> Call:
-    """A small JSON object, whole in one request; the last writer stands."""
-    at = path("upload", "storage", "v1", "b", bucket, "o")
-    return Call("POST", HOST, at, {"uploadType": "media", "name": name}, body, again=True)

@@ -37,14 +37,13 @@ _LONGEST_TAG = 128
 
 
 class Wanted(Value, frozen=True):
-    """An image to be made: where to (`package` of the registry), under which tags, from which uploaded context."""
+    """An image to be made: where to (`package` of the registry) and under which tags."""
 
     package: str
     key: Digest
     tags: tuple[str, ...]  # beside the key's own
-    cache: str  # images with the same one share layers: feature and part
-    source: str  # object in the bucket, a tar.gz
-    dockerfile: str
+    cache: str  # images with the same one share layers
+    title: str  # in errors: the lock or Dockerfile it is made from
 
 
 def key_tag(key: Digest) -> str:
@@ -53,22 +52,29 @@ def key_tag(key: Digest) -> str:
 
 
 def readable_tag(name: str) -> str:
-    """`feature/branch/commit/part` as one docker tag: `feature-branch_slug-commit-part`, at most 128 characters."""
+    """`feature/branch/commit/part` as one docker tag: `feature-slug_of_branch-commit-part`, at most 128 characters."""
     feature, *branch, commit, part = name.split("/") if name.count("/") >= 3 else ["image", name, "", ""]
-    slug = slug_of("/".join(branch))
-    tag = "-".join(piece for piece in (feature, slug, commit, part) if piece)
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", tag).lstrip(".-")
-    if plain == tag and len(plain) <= _LONGEST_TAG:
+    return _tag("-".join(piece for piece in (feature, slug_of("/".join(branch)), commit, part) if piece))
+
+
+def cache_tag(name: str) -> str:
+    """Where the layers of `feature/branch/commit/part` are kept: all commits of a feature's part share them."""
+    return _tag(f"{name.partition('/')[0]}-{name.rpartition('/')[2]}")
+
+
+def _tag(text: str) -> str:
+    """`text` if it is a tag (`\\w[\\w.-]{0,127}`), else what is fit of it and a digest."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".-")
+    if plain and plain == text and len(plain) <= _LONGEST_TAG:
         return plain
-    mark = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return f"{plain[: _LONGEST_TAG - 14] or 'image'}-x{mark}"
+    return f"{plain[: _LONGEST_TAG - 14]}-x{hashlib.sha256(text.encode()).hexdigest()[:12]}".lstrip("-")
 
 
-def image_build(cloud: Cloud, settings: GcpImages, wanted: Wanted) -> dict[str, Any]:
-    """The body of `builds.create`."""
-    steps = {"buildx": _buildx, "kaniko": _kaniko}[settings.builder](cloud, settings, wanted)
+def image_build(cloud: Cloud, settings: GcpImages, wanted: Wanted, source: str, dockerfile: str) -> dict[str, Any]:
+    """The body of `builds.create`. `source` is the context, a tar.gz in the bucket; `dockerfile` a path in it."""
+    steps = {"buildx": _buildx, "kaniko": _kaniko}[settings.builder](cloud, settings, wanted, dockerfile)
     return {
-        "source": {"storageSource": {"bucket": cloud.bucket, "object": wanted.source}},
+        "source": {"storageSource": {"bucket": cloud.bucket, "object": source}},
         "steps": steps,
         "timeout": f"{TIMEOUT}s",
         "queueTtl": f"{QUEUE}s",
@@ -93,7 +99,7 @@ def _tags(cloud: Cloud, wanted: Wanted) -> list[str]:
     return [f"{cloud.registry}/{wanted.package}:{tag}" for tag in (key_tag(wanted.key), *wanted.tags)]
 
 
-def _buildx(cloud: Cloud, settings: GcpImages, wanted: Wanted) -> list[dict[str, Any]]:
+def _buildx(cloud: Cloud, settings: GcpImages, wanted: Wanted, dockerfile: str) -> list[dict[str, Any]]:
     cache = f"type=registry,ref={cloud.registry}/{CACHE}:{wanted.cache}"
     build = [
         "buildx",
@@ -101,7 +107,7 @@ def _buildx(cloud: Cloud, settings: GcpImages, wanted: Wanted) -> list[dict[str,
         "--builder=mawasu",
         "--platform=linux/amd64",
         "--progress=plain",
-        f"--file={wanted.dockerfile}",
+        f"--file={dockerfile}",
         f"--cache-from={cache}",
         # a cache that cannot be written costs time, not the image
         f"--cache-to={cache},mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true",
@@ -119,10 +125,10 @@ def _buildx(cloud: Cloud, settings: GcpImages, wanted: Wanted) -> list[dict[str,
     ]
 
 
-def _kaniko(cloud: Cloud, settings: GcpImages, wanted: Wanted) -> list[dict[str, Any]]:
+def _kaniko(cloud: Cloud, settings: GcpImages, wanted: Wanted, dockerfile: str) -> list[dict[str, Any]]:
     arguments = [
         "--context=dir:///workspace",
-        f"--dockerfile=/workspace/{wanted.dockerfile}",
+        f"--dockerfile=/workspace/{dockerfile}",
         "--cache=true",
         f"--cache-repo={cloud.registry}/{CACHE}",
         f"--cache-ttl={settings.cache_ttl:.0f}s",

@@ -35,6 +35,7 @@ class Context(Value, frozen=True):
 
     dockerfile: str
     files: Mapping[str, bytes]
+    rendered: bool = True  # the Dockerfile is mawasu's own: its lines say nothing to users
 
 
 def context(spec: ImageSpec, python: str, uv: str) -> Context:
@@ -46,7 +47,7 @@ def context(spec: ImageSpec, python: str, uv: str) -> Context:
     if spec.dockerfile:
         if spec.dockerfile not in spec.files:
             raise StepError(f"{spec.dockerfile} is not in the commit", "is it committed, and `dockerfile:` right?")
-        return Context(spec.dockerfile, spec.files)
+        return Context(spec.dockerfile, spec.files, rendered=False)
     if not spec.lock:
         return Context(DOCKERFILE, {DOCKERFILE: render((), python, uv).encode()})
     # Under names of our own: the Dockerfile has no path of the user's, whatever characters that holds.

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
+
 from mawasu.errors import MawasuError, PlatformError
 from mawasu.google import buckets, serviceusage
 from mawasu.google.call import Call
@@ -18,10 +20,12 @@ from mawasu.google.client import Client
 from mawasu.google.faults import ConflictError, GoogleError, NotFoundError
 from mawasu.google.iam import changed, grants_of, set_policy
 from mawasu.google.operations import FIRST, wait_for
+from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.infra import grants
 from mawasu.platforms.gcp.infra.diff import fields
 from mawasu.platforms.gcp.infra.kinds import KINDS, LEVELS, Place, level_of, target
-from mawasu.platforms.gcp.infra.read import APPLIED, all_of, is_off, marked, mine, together
+from mawasu.platforms.gcp.infra.read import all_of, mine, together
+from mawasu.platforms.gcp.infra.reader import APPLIED, is_off, marked
 from mawasu.platforms.gcp.infra.words import Change, Found, Resource
 
 PATIENCE = 120.0
@@ -154,7 +158,7 @@ class Converger:
             if error.status == 403:
                 return False
             raise
-        return answer.get("projectNumber", "") in ("", self.place.cloud.number) and marked(answer.get("labels", {}))
+        return answer.get("projectNumber") == self.place.cloud.number and marked(answer.get("labels", {}))
 
     def _empty(self, bucket: str) -> None:
         """Delete every object, the overwritten ones too: a bucket that holds something cannot be deleted."""
@@ -214,4 +218,4 @@ def _settles(error: GoogleError) -> bool:
 
 def record(client: Client, bucket: str, marks: Mapping[str, str]) -> None:
     """Remember what was applied."""
-    client.send(buckets.write_json(bucket, APPLIED, dict(marks)))
+    Bucket(client, bucket).put(APPLIED, msgspec.json.encode(dict(marks)))

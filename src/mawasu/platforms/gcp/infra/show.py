@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from mawasu.platforms.gcp.infra.converge import Plan
+from mawasu.platforms.gcp.infra.converge import Everything, Plan
 from mawasu.platforms.gcp.infra.words import Change, Edit
 
 GROUPS = (
@@ -30,15 +30,33 @@ def lines(plan: Plan) -> Iterator[str]:
     scope = plan.place.scope
     yield f"{scope.project} · {scope.region} · gs://{scope.bucket}"
     yield from change_lines(plan.changes)
+    yield from _people(plan)
+    yield "costs while idle:"
+    yield from (f"  {line}" for line in plan.idle)
+    yield summary(plan.changes)
+
+
+def status_lines(plan: Plan, there: Sequence[str]) -> Iterator[str]:
+    """What is there, what was changed by hand, and what waits for people."""
+    yield f"{len(there)} things are mawasu's; {summary(plan.changes)}"
+    yield from (f"  changed by hand: {change.id}" for change in plan.changes if change.by_hand)
+    yield from _people(plan)
+
+
+def removal_lines(everything: Everything) -> Iterator[str]:
+    yield f"{everything.place.scope.project}: all that is mawasu's"
+    yield from change_lines(everything.changes)
+    yield from (f"  stays: {line}" for line in everything.kept)
+
+
+def _people(plan: Plan) -> Iterator[str]:
+    """What only people can do."""
     for step in plan.manual:
         yield f"  by hand: {step.what}"
         yield f"    {step.how}"
     for name in plan.actual.empty:
         yield f"  no value yet: {name}"
-        yield f"    {value_command(name, scope.project)}"
-    yield "costs while idle:"
-    yield from (f"  {line}" for line in plan.idle)
-    yield summary(plan.changes)
+        yield f"    {value_command(name, plan.place.scope.project)}"
 
 
 def change_lines(changes: Sequence[Change]) -> Iterator[str]:

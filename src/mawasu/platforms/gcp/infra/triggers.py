@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import Iterator
 
 from mawasu.platforms.gcp import names
-from mawasu.platforms.gcp.infra.branches import push_filter
+from mawasu.platforms.gcp.cloudbuild import branch_regex
 from mawasu.platforms.gcp.infra.words import Body, Resource
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.spec.feature import Environment, Feature
@@ -48,6 +48,18 @@ def trigger(feature: Feature, environment: Environment, cloud: Cloud, repository
         "serviceAccount": f"projects/{cloud.project}/serviceAccounts/{names.account(cloud, 'build')}",
         "build": _build(feature, cloud, posixpath.basename(repository)),
     }
+
+
+def push_filter(feature: Feature, environment: Environment) -> Body:
+    """Which pushes a trigger takes. Previews take what no stable environment takes.
+
+    RE2 cannot subtract: where previews are of every branch the stable ones are inverted; where they are of some, a
+    branch that a stable environment takes too fires both triggers, and the second build finds everything done.
+    """
+    stable = [one.branch for one in feature.environments if not one.preview]
+    if environment.preview and environment.branch == "**" and stable:
+        return {"branch": branch_regex(*stable), "invertRegex": True}
+    return {"branch": branch_regex(environment.branch), "invertRegex": False}
 
 
 def _build(feature: Feature, cloud: Cloud, repository: str) -> Body:
