@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import threading
 import time
@@ -26,7 +27,6 @@ from mawasu.words import (
     File,
     Image,
     JobSpec,
-    Mount,
     Outcome,
     Output,
     Resources,
@@ -83,6 +83,7 @@ class Bench:
         self.directory = directory
         self.files: dict[str, str] = {}
         self.executable: set[str] = set()
+        self.links: set[str] = set()  # files whose text is where they lead
         self.secrets: dict[str, bytes] = {}
         self.training = GcpTraining()
         self.pace = QUICK
@@ -108,7 +109,7 @@ class Bench:
             "image": IMAGE,
             "outputs": (MODEL,),
             "key": KEY,
-            "resources": Resources(cpu=1, memory=GIB, timeout=timeout, **(resources or {})),
+            "resources": Resources(**{"cpu": 1, "memory": GIB, "timeout": timeout, **(resources or {})}),
         }
         return JobSpec(command=command, source=self.source(root), **{**given, **more})
 
@@ -135,7 +136,8 @@ class Bench:
                 capture_output=True,
                 check=True,
             )
-            mode = "120000" if text.startswith("-> ") else "100755" if path in self.executable else "100644"
+            link = path in self.links
+            mode = "120000" if link else "100755" if path in self.executable else "100644"
             found[path] = File(mode, wrote.stdout.decode().strip())
         return Source(str(repo), root, Tree(found))
 
@@ -171,8 +173,6 @@ class Bench:
         name = request.params["name"]
         if name not in self.secrets:
             raise refuse(404, f"Secret [{name}] not found or has no versions.")
-        import base64
-
         return {"name": name, "payload": {"data": base64.b64encode(self.secrets[name]).decode()}}
 
 
@@ -232,6 +232,3 @@ def a_bench(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]
             storage.stop()
     assert double.violations == []
     assert double.unchecked == []
-
-
-__all__ = ["Bench", "Mount", "a_bench", "eventually"]

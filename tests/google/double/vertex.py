@@ -60,7 +60,8 @@ class _Job:
 
 class Vertex:
     """`environment_of` tells the directory of an image's Python environment. `fates` are for the jobs to come, in their
-    order: "" runs, "never" has no machine, "expired" and the keys of `_ERRORS` fail so once they run.
+    order: "" runs, "never" has no machine, "idle" ends well without having run anything, "expired" and the keys of
+    `_ERRORS` fail so once they run.
     """
 
     def __init__(self, double: Double) -> None:
@@ -143,8 +144,8 @@ class Vertex:
                 self._set(job, "RUNNING")
                 job.resource["startTime"] = job.resource["updateTime"]
                 self._say(job, "service", {"textPayload": "Job is running."})
-                if job.fate == "expired":
-                    self._end(job, "EXPIRED")
+                if job.fate in ("expired", "idle"):
+                    self._end(job, "EXPIRED" if job.fate == "expired" else "SUCCEEDED")
                 elif job.fate:
                     self._end(job, "FAILED", *_ERRORS[job.fate])
                 else:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -21,18 +21,11 @@ from mawasu.git.checkout import checkout
 from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp import enter
 from mawasu.ports import Store
-from mawasu.store.manifest import decode_manifest
+from mawasu.store.cloud import CloudStore
 from mawasu.words import Digest, JobSpec, Mount, Output, Source
 
 THREADS: Final = 16
 T = TypeVar("T")
-
-
-class CopyingStore(Store, Protocol):
-    """A store in the bucket: it lays directories out there without their bytes passing through us."""
-
-    def copy_tree(self, digest: Digest, prefix: str) -> None:
-        """Every file of a stored directory as the object `prefix` + its path."""
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -77,7 +70,7 @@ class Told(msgspec.Struct, frozen=True):
 # ---------------------------------------------------------------------------------------------------- in
 
 
-def stage(job: JobSpec, bucket: Bucket, store: CopyingStore, below: str, scratch: Path) -> Given:
+def stage(job: JobSpec, bucket: Bucket, store: CloudStore, below: str, scratch: Path) -> Given:
     """Put everything that `job` declares below `below`; again does no harm.
 
     Raises StepError for files that cannot be laid out (links out of the repository, submodules, Git LFS pointers).
@@ -99,7 +92,7 @@ def _specification(job: JobSpec, source: Mapping[str, Any], mounts: list[dict[st
         "root": job.source.root,
         "source": source,
         "mounts": mounts,
-        "outputs": job.outputs,
+        "outputs": [msgspec.structs.asdict(output) for output in job.outputs],
         "params": job.params,
         "environ": job.environ,
         "secrets": job.secrets,
@@ -123,20 +116,18 @@ def _source(source: Source, bucket: Bucket, prefix: str, scratch: Path) -> dict[
     return {"files": dict(at_once(upload, [path for path in source.tree.files if path not in links])), "links": links}
 
 
-def _mount(mount: Mount, bucket: Bucket, store: CopyingStore, below: str) -> dict[str, Any]:
+def _mount(mount: Mount, bucket: Bucket, store: CloudStore, below: str) -> dict[str, Any]:
     where = "/".join(part for part in (enter.directory(mount.variable), mount.name) if part)
-    store.copy_tree(mount.digest, f"{below}/{where}/")
-    manifest = decode_manifest(store.read(mount.digest), mount.digest)
     files = {
         file.path: {"sha256": file.digest.removeprefix("sha256:"), "executable": file.executable}
-        for file in manifest.files
+        for file in store.copy_tree(mount.digest, f"{below}/{where}")
     }
     return {
         "variable": mount.variable,
         "name": mount.name,
         "below": where,
         "files": files,
-        "empty": manifest.empty,
+        "empty": store.manifest(mount.digest).empty,
     }
 
 

@@ -24,8 +24,8 @@ _LATE: Final = re.compile(r"deadline|timed? ?out|max(imum)? (running|wall) ?time
 _NO_ROOM: Final = re.compile(r"quota|insufficient|stockout|resources? (are|is) (not|un)available", re.IGNORECASE)
 
 
-def fault_of(job: JobSpec, cloud: Cloud, chosen: Chosen, seen: Seen, told: Told | None) -> Fault | None:
-    """None if the job went well as far as the two know."""
+def fault_of(job: JobSpec, cloud: Cloud, chosen: Chosen, seen: Seen, told: Told | None, last: str = "") -> Fault | None:
+    """None if the job went well as far as the two know. `last` is the last line that was printed."""
     step = step_of(job)
     if seen.state is State.CANCELLED:
         hint = f"run it again if that was not meant: {console(cloud.project, seen.name)}"
@@ -36,7 +36,7 @@ def fault_of(job: JobSpec, cloud: Cloud, chosen: Chosen, seen: Seen, told: Told 
         if told is not None:
             return None
         return Result.FAILED, f"{step}: the job ended well and left no outcome", "does the image have a python3 ≥ 3.9?"
-    return _by_vertex(job, cloud, chosen, seen)
+    return _by_vertex(job, cloud, chosen, seen, last)
 
 
 def _by_command(job: JobSpec, chosen: Chosen, told: Told) -> Fault:
@@ -59,7 +59,7 @@ def _by_command(job: JobSpec, chosen: Chosen, told: Told) -> Fault:
     return Result.FAILED, f"{step} {how}" + (f": {last}" if last else ""), hint
 
 
-def _by_vertex(job: JobSpec, cloud: Cloud, chosen: Chosen, seen: Seen) -> Fault:
+def _by_vertex(job: JobSpec, cloud: Cloud, chosen: Chosen, seen: Seen, last: str) -> Fault:
     step, said = step_of(job), _line(seen.error) or f"the job is {seen.state}, and Google does not say why"
     if seen.state is State.EXPIRED or seen.code == _DEADLINE or (seen.started and _LATE.search(seen.error)):
         return timed_out(job)
@@ -67,7 +67,8 @@ def _by_vertex(job: JobSpec, cloud: Cloud, chosen: Chosen, seen: Seen) -> Fault:
         return _out_of_memory(job, chosen)
     if seen.code in (_EXHAUSTED, _UNAVAILABLE) or _NO_ROOM.search(seen.error):
         return no_machine(job, cloud, chosen, said)
-    return Result.FAILED, f"{step}: Vertex AI says: {said}", f"look at {console(cloud.project, seen.name)}"
+    printed = f" (it printed last: {_line(last)})" if last else ""
+    return Result.FAILED, f"{step}: Vertex AI says: {said}{printed}", f"look at {console(cloud.project, seen.name)}"
 
 
 def timed_out(job: JobSpec) -> Fault:

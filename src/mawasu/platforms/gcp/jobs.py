@@ -19,12 +19,13 @@ from mawasu.google.storage import Bucket
 from mawasu.google.vertex import DAY, ENDED, Job, Pool, Seen, State
 from mawasu.platforms.gcp import joboutcome, machines
 from mawasu.platforms.gcp.jobclaim import ATTEMPT, KEY, Claimed, Claims, Grace
-from mawasu.platforms.gcp.jobfiles import CopyingStore, Given, Told, ingest, stage, step_of, told
+from mawasu.platforms.gcp.jobfiles import Given, Told, ingest, stage, step_of, told
 from mawasu.platforms.gcp.joblogs import JobLog
 from mawasu.platforms.gcp.machines import Chosen
 from mawasu.platforms.gcp.names import MANAGED, Cloud, account, label
 from mawasu.ports import Cancel, Log
 from mawasu.spec.feature import GcpTraining
+from mawasu.store.cloud import CloudStore
 from mawasu.words import JobSpec, Outcome, Result, digest_of_value
 
 # The container's command: `enter.py` from the mounted bucket, but only if it is the one that was put there.
@@ -71,7 +72,7 @@ class GcpJobs:
         training: GcpTraining,
         client: Client,
         bucket: Bucket,
-        store: CopyingStore,
+        store: CloudStore,
         scratch: Path,
         pace: Pace = Pace(),  # noqa: B008 - a frozen value
     ) -> None:
@@ -157,7 +158,7 @@ class GcpJobs:
                 return joboutcome.outcome(joboutcome.no_machine(job, self._cloud, chosen, why), seconds, facts)
         if seen.state is State.CANCELLED and claims.was_stopped(seen):
             return None
-        if fault := joboutcome.fault_of(job, self._cloud, chosen, seen, said):
+        if fault := joboutcome.fault_of(job, self._cloud, chosen, seen, said, follower.last):
             return joboutcome.outcome(fault, seconds, facts)
         assert said is not None, "a job without an outcome did not go well"
         return self._collected(job, said, out, seconds, facts)
@@ -202,6 +203,11 @@ class _Follower:
         self._pace = pace
         self._cancel = cancel
         self._lines = JobLog(client, cloud.project, claimed.seen.id, log)
+
+    @property
+    def last(self) -> str:
+        """The last line that the command printed."""
+        return self._lines.last
 
     def told_at_first(self, machine: str) -> str:
         seen = self._claimed.seen
