@@ -61,10 +61,13 @@ def escaped(arguments: Sequence[str]) -> str:
     """
     if not all(arguments) or any("\0" in one for one in arguments):
         raise ValueError("an argument is empty or has a NUL inside")
-    for delimiter in (",", *("+" * count for count in range(2, 64)), *("~" * count for count in range(2, 64))):
-        text = delimiter.join(arguments) if delimiter == "," else f"^{delimiter}^{delimiter.join(arguments)}"
-        if unescaped(text) == list(arguments):
-            return text
+    plain = ",".join(arguments)
+    if not plain.startswith("^") and plain.split(",") == list(arguments):
+        return plain
+    for delimiter in (sign * count for count in range(2, 64) for sign in "+~"):
+        joined = delimiter.join(arguments)
+        if joined.split(delimiter) == list(arguments):  # "a+" and "b" joined by "++" would part elsewhere
+            return f"^{delimiter}^{joined}"
     raise ValueError("no delimiter is left for these arguments")
 
 

@@ -217,11 +217,10 @@ def _deadline(doc: Document, body: Mapping[str, Any], at: Path) -> float:
 
 
 def _check_references_and_extensions(doc: Document, schemes_at: Path) -> None:
-    """Dangling `$ref`s anywhere, and Google's keys that are unknown, or where they mean nothing."""
+    """`$ref`s anywhere that lead nowhere, and Google's keys that are unknown, or where they mean nothing."""
     for body, at in doc.mappings():
-        pointer = body.get("$ref")
-        if isinstance(pointer, str) and at[-1:] != ("properties",) and doc.lookup(pointer) is None:
-            doc.fault((*at, "$ref"), doc.unresolved(pointer))
+        if at[-1:] != ("properties",):
+            doc.resolve(body, at)
         for key in body:
             if isinstance(key, str) and key.startswith("x-google-"):
                 wrong = _extension_fault(key, at, schemes_at)

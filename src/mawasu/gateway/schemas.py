@@ -123,16 +123,16 @@ def kind_of(value: Any) -> str:
     return str(kinds[0]) if len(kinds) == 1 and kinds[0] in _SIMPLE else ""
 
 
-def simple(value: Any, resolve: Callable[[Any], Any]) -> Dict:
+def simple(value: Any, resolve: Callable[[Any], Any], inside: bool = False) -> Dict:
     """A schema as a parameter that is no body has it in Swagger 2.0: a simple type, or an array of them.
 
     What is more than that arrives as text anyway.
     """
     value = resolve(value)
     kind = kind_of(value)
-    if kind == "array":
-        return {"type": "array", "items": simple(value.get("items", {}), resolve)}
-    if kind in ("", "object"):
+    if kind == "array" and not inside:
+        return {"type": "array", "items": simple(value.get("items", {}), resolve, inside=True)}
+    if kind in ("", "object", "array"):
         return {"type": "string"}
     return {"type": kind} | {key: item for key, item in _words(value).items() if key not in ("title", "description")}
 

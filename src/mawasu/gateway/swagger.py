@@ -19,6 +19,7 @@ from mawasu.gateway.forms import Limit
 from mawasu.gateway.openapi import BACKEND, Found, Reading
 from mawasu.gateway.quotas import ENDPOINTS, MANAGEMENT, QUOTA
 from mawasu.gateway.schemas import Dict, Names, Schemas
+from mawasu.gateway.schemes import ISSUER, OURS
 from mawasu.words import Endpoint, Site, Value, digest_of_value
 
 FILE = "openapi.json"
@@ -146,8 +147,10 @@ def _secure(site: Site, reading: Reading, shared: _Shared) -> dict[str, str]:
     used = {name for found in reading.operations for one in found.operation.security for name in one}
     names: dict[str, str] = {}
     for name in sorted(used):
-        body = endpoints.definition(reading.api.schemes[name], site.feature, site.environment, shared.keys, shared.sets)
-        names[name] = shared.security.give(name, mark(body))
+        scheme = reading.api.schemes[name]
+        body = endpoints.definition(scheme, site.feature, site.environment, shared.keys, shared.sets)
+        wish = f"{site.environment} {name}" if body.get(ISSUER) == OURS else name
+        names[name] = shared.security.give(wish, mark(body))
         shared.schemes[names[name]] = body
     return names
 
