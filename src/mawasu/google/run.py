@@ -5,7 +5,7 @@ Sources: cloud.google.com/run/docs/reference/rest/v2/projects.locations.services
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -311,8 +311,8 @@ class Condition(Value, frozen=True):
 
 def ready(answer: Json) -> Condition:
     """Of a revision (its condition `Ready`) or a service (its terminal condition)."""
-    of_type = (one for one in answer.get("conditions", []) if one.get("type") == "Ready")
-    one = answer.get("terminalCondition") or next(of_type, {})
+    of_type: Iterator[Json] = (one for one in answer.get("conditions", []) if one.get("type") == "Ready")
+    one: Json = answer.get("terminalCondition") or next(of_type, {})
     reason = one.get("reason") or one.get("revisionReason") or ""
     return Condition(one.get("state", "").removeprefix("CONDITION_"), one.get("message", ""), reason)
 
@@ -341,13 +341,16 @@ def lines_of(entries: Sequence[Json], without: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------ who may call
 
 
-def callable_by(policy: Json, *members: str) -> Json:
-    """The policy in which these, and nobody else, may call; whatever else it says stays."""
-    others = [one for one in policy.get("bindings", []) if one.get("role") != INVOKER]
+def callable_by(policy: Json, members: set[str]) -> Json | None:
+    """The policy in which these, and nobody else, may call; whatever else it says stays. None if it says so."""
+    bindings = policy.get("bindings", [])
+    others = [one for one in bindings if one.get("role") != INVOKER]
+    if callers(policy) == members and len(bindings) - len(others) == 1:
+        return None
     return {**policy, "version": 3, "bindings": [*others, {"role": INVOKER, "members": sorted(members)}]}
 
 
 def callers(policy: Json) -> set[str]:
-    """Who may call, without conditions."""
-    bindings = (one for one in policy.get("bindings", []) if one.get("role") == INVOKER and "condition" not in one)
+    """Who may call, whenever they like."""
+    bindings = [one for one in policy.get("bindings", []) if one.get("role") == INVOKER and "condition" not in one]
     return {member for one in bindings for member in one.get("members", [])}
