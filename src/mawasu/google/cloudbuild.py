@@ -8,10 +8,8 @@ from typing import Any
 from mawasu.google.call import Call, path
 
 HOST = "cloudbuild.googleapis.com"
-LOGGING = "logging.googleapis.com"
 
 ONGOING = frozenset({"PENDING", "QUEUED", "WORKING"})
-PAGE = 1000  # entries; the most that one call gives
 
 
 def create(project: str, region: str, build: Mapping[str, Any]) -> Call:
@@ -48,18 +46,9 @@ def order(build: Mapping[str, Any]) -> tuple[str, str]:
     return str(build.get("createTime", "")), str(build["id"])
 
 
-def entries(project: str, build: str, since: str, token: str = "") -> Call:
-    """A page of what a build printed at `since` (RFC 3339) or later, oldest first; reading changes nothing."""
-    log = f'logName="projects/{project}/logs/cloudbuild" AND resource.type="build"'
-    body: dict[str, Any] = {
-        "resourceNames": [f"projects/{project}"],
-        "filter": f'{log} AND resource.labels.build_id="{build}" AND timestamp>="{since}"',
-        "orderBy": "timestamp asc",
-        "pageSize": PAGE,
-    }
-    if token:
-        body["pageToken"] = token
-    return Call("POST", LOGGING, "/v2/entries:list", body=body, again=True)
+def printed(build: str) -> dict[str, str]:
+    """The fields of the log entries that a build prints (`google.logging.listing`)."""
+    return {"resource.type": "build", "resource.labels.build_id": build}
 
 
 def _builds(project: str, region: str, *more: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mawasu.errors import CancelledError, PlatformError
@@ -13,9 +11,10 @@ from mawasu.google.client import Client, LostError
 from mawasu.google.faults import GoogleError
 from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.builders import Wanted, image_build, key_tag
+from mawasu.platforms.gcp.buildlog import BuildLog
 from mawasu.platforms.gcp.dockerfile import Context, pack
 from mawasu.platforms.gcp.names import REPOSITORY, Cloud
-from mawasu.platforms.gcp.refusals import clean, refusal
+from mawasu.platforms.gcp.refusals import refusal
 from mawasu.ports import Cancel, Log
 from mawasu.spec import feature
 from mawasu.words import Digest, short
@@ -24,8 +23,6 @@ POLL = 5.0
 """Seconds between looks: with the logs read each time, 12 of the 60 reads a minute that a project has of its logs."""
 
 _TRIES = 3  # builds that somebody else cancelled, or that Google's side lost
-_LATE = timedelta(seconds=30)  # how much later than its neighbours an entry may come
-_SETTLE = 10.0  # seconds that the end of a failed build's log may come later than its end
 
 
 class NestedBuilds:
@@ -132,8 +129,8 @@ class NestedBuilds:
                 raise CancelledError("making the image was given up")
         return None
 
-    def _follow(self, build: dict[str, Any], mine: bool, log: Log, cancel: Cancel) -> _Said:
-        said = _Said(self._client, self._cloud.project, build, log)
+    def _follow(self, build: dict[str, Any], mine: bool, log: Log, cancel: Cancel) -> BuildLog:
+        said = BuildLog(self._client, self._cloud.project, build, log)
         call = cloudbuild.get(self._cloud.project, self._cloud.region, build["id"])
         try:
             while said.build.get("status", "QUEUED") in cloudbuild.ONGOING:
@@ -164,57 +161,3 @@ class NestedBuilds:
                 f"{wanted.title}: its build succeeded, but {missing} is not there", "run it again: was it deleted?"
             )
         return digest
-
-
-class _Said:
-    """A build and what it printed so far. Entries come late and out of order, so reads overlap."""
-
-    def __init__(self, client: Client, project: str, build: dict[str, Any], log: Log) -> None:
-        self.build = build
-        self.lines: list[str] = []
-        self._client = client
-        self._project = project
-        self._log = log
-        self._known: set[str] = set()
-        self._since = str(build.get("createTime") or "1970-01-01T00:00:00Z")
-        self._readable = True
-
-    def read(self) -> bool:
-        """Write what is new into the step's log; whether there was any. A log that may not be read fails no build."""
-        token, new = "", False
-        while self._readable:
-            try:
-                answer = self._client.send(cloudbuild.entries(self._project, self.build["id"], self._since, token))
-            except GoogleError as error:
-                self._readable = False
-                self._log.write(f"the log cannot be read here: {error}; it is at {self.build.get('logUrl', '')}")
-                break
-            for entry in answer.get("entries", []):
-                if entry["insertId"] not in self._known:
-                    self._known.add(entry["insertId"])
-                    self._take(entry)
-                    new = True
-            if not (token := answer.get("nextPageToken", "")):
-                break
-        return new
-
-    def settle(self, pause: float, cancel: Cancel) -> None:
-        """Read on until the log is at its end: Cloud Build's own last word, or nothing new for a while."""
-        until = time.monotonic() + _SETTLE
-        while self._readable and not any(line.startswith("ERROR") for line in self.lines[-3:]):
-            if time.monotonic() > until or cancel.wait(pause):
-                return
-            self.read()
-
-    def _take(self, entry: dict[str, Any]) -> None:
-        self._since = max(self._since, _before(str(entry["timestamp"])))
-        for line in str(entry.get("textPayload", "")).splitlines():
-            self.lines = [*self.lines[-400:], line]
-            if text := clean(line):
-                self._log.write(text)
-
-
-def _before(timestamp: str) -> str:
-    """The time (RFC 3339) from which the next read begins, so that an entry which comes late is not missed."""
-    early = datetime.fromisoformat(timestamp) - _LATE
-    return early.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

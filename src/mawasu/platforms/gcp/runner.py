@@ -1,8 +1,8 @@
 """The runner image: this very mawasu, its dependencies as they are installed here, and git.
 
-It runs pushes (`mawasu build`), looks after them (`mawasu reconcile`) and serves (`python -m mawasu.serving`). Made from
-the installed package's own files and found by their digest: no release of mawasu has to be published anywhere, and the
-runner, which holds the same files, finds itself.
+It runs pushes (`mawasu build`), looks after them (`mawasu reconcile`) and serves (`python -m mawasu.serving`). Made
+from the installed package's own files and found by their digest: no release of mawasu has to be published anywhere, and
+the runner, which holds the same files, finds itself.
 """
 
 from __future__ import annotations
