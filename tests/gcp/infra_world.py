@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,11 +62,26 @@ FILES = frozenset(
 )
 
 
+@functools.cache
 def wanted(name: str = "callback", gcp: str = GCP, least: int = 0, root: str = "") -> Wanted:
     """A feature with a secret in each part, in production, staging and previews."""
     file = f"{root}/mawasu.yaml" if root else "mawasu.yaml"
     text = MAWASU_YAML.format(name=name, gcp=gcp, least=least)
     return Wanted(file, load(text, file=file, root=root, paths=FILES))
+
+
+SMALL = f"""
+feature: small
+environments: {{production: {{branch: main}}}}
+training: {{paths: [training/**], command: python training/train.py, secrets: [TOKEN]}}
+gcp: {GCP}
+"""
+
+
+@functools.cache
+def small() -> Wanted:
+    """One environment, one secret: few requests."""
+    return Wanted("mawasu.yaml", load(SMALL, file="mawasu.yaml", root="", paths=FILES))
 
 
 class World:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from mawasu.platforms.gcp.infra import show
 from mawasu.platforms.gcp.infra.apply import Report
 from mawasu.platforms.gcp.infra.converge import destroy, everything, refused
 from mawasu.platforms.gcp.infra.settings import agree
-from mawasu.platforms.gcp.infra.words import Change
-from tests.gcp.infra_world import GCP, QUICK, RUNNER, World, running, wanted
-from tests.google.double.core import Request
+from mawasu.platforms.gcp.infra.words import Change, Wanted
+from tests.gcp.infra_world import GCP, QUICK, RUNNER, World, running, small, wanted
+from tests.google.double.core import Answer, Request
 from tests.google.double.infra import BUILD, CLOUD, REDIS, REGISTRY, RUN, SECRETS
 
 PROJECT = "//cloudresourcemanager.googleapis.com/projects/acme-ml"
@@ -56,7 +56,7 @@ def test_an_empty_project_becomes_a_home_of_pushes_in_two_runs(world: World) -> 
     world.infra.connect()
     assert said(world.look().changes) == {
         "create link acme/resumes",
-        "create policy connection/github",
+        "update policy connection/github",
         *(f"create trigger mawasu-callback--{name}" for name in ("production", "staging", "preview")),
     }
     assert world.apply().error is None
@@ -251,34 +251,52 @@ def test_a_bucket_name_that_is_taken_is_told_as_such(world: World) -> None:
     assert "gcp.bucket" in error.value.hint
 
 
-def _trouble(world: World, number: int, kind: str) -> None:
-    """Something happens to the request of this number, counted from now: it fails, or its answer is lost."""
+def _trouble(world: World, number: int, kind: str, answer: Answer | None = None, times: int = 1) -> None:
+    """Something happens to the request of this number, counted from now, and to the same one sent again."""
     faults, before = world.double.faults, world.double.faults.take
-    left = [number]
+    seen: list[tuple[str, ...]] = []
+    left = [times]
 
-    def take(host: str, method: str, id: str, path: str) -> tuple[str, Any]:
-        left[0] -= 1
-        return (kind, None) if left[0] == -1 else before(host, method, id, path)
+    def take(*request: str) -> tuple[str, Answer | None]:
+        seen.append(request)
+        if len(seen) > number and request == seen[number] and left[0]:
+            left[0] -= 1
+            return kind, answer
+        return before(*request)
 
-    faults.take = take  # type: ignore[method-assign]
+    faults.take = take  # type: ignore[method-assign, assignment]
 
 
 def test_whatever_request_loses_its_answer_the_next_run_comes_to_the_same_end(world: World) -> None:
-    """Before acting and after: the client sends most again by itself, and what it may not, the next run finds."""
+    """Most are sent again at once; what an earlier attempt did, the second one and the next run find."""
+    _at_every_request(world, 1, lambda number: _trouble(world, number, "after"))
+
+
+def test_whatever_request_fails_for_good_the_next_run_comes_to_the_same_end(world: World) -> None:
+    def fail(number: int) -> None:
+        status = (403, 503)[number % 2]
+        _trouble(world, number, "answer", Answer(status, {"error": {"code": status, "message": "no"}}), times=6)
+
+    _at_every_request(world, 3, fail)
+
+
+def _at_every_request(world: World, step: int, trouble: Callable[[int], None]) -> None:
+    """An apply with trouble at one of its requests, then one without: always the same project."""
     take = world.double.faults.take
-    world.ready()
-    wholly, requests = world.infra.snapshot(), len(world.double.requests)
-    assert requests < 130
-    for kind in ("before", "after"):
-        for number in range(0, requests, 1):
-            _reset(world)
-            world.infra.connect()
-            _trouble(world, number, kind)
-            _run(world)
-            world.double.faults.take = take  # type: ignore[method-assign]
-            assert world.apply().error is None, (kind, number)
-            assert world.infra.snapshot() == wholly, (kind, number)
-            assert world.look().changes == (), (kind, number)
+    world.infra.connect()
+    world.double.requests.clear()
+    assert world.apply([small()]).error is None
+    wholly, count = world.infra.snapshot(), len(world.double.requests)
+    assert count > 50
+    for number in range(0, count, step):
+        _reset(world)
+        world.infra.connect()
+        trouble(number)
+        _run(world, small())
+        world.double.faults.take = take  # type: ignore[method-assign]
+        assert world.apply([small()]).error is None, number
+        assert world.infra.snapshot() == wholly, number
+    assert world.look(small()).changes == ()
 
 
 def test_a_project_whose_google_fails_half_the_time_gets_there(world: World) -> None:
@@ -300,9 +318,9 @@ def _reset(world: World) -> None:
     world.client.find(Call("DELETE", "storage.googleapis.com", "/storage/v1/b/acme-ml-mawasu"))
 
 
-def _run(world: World) -> Report | None:
+def _run(world: World, *features: Wanted) -> Report | None:
     try:
-        return world.apply()
+        return world.apply(features)
     except PlatformError:
         return None  # it failed while looking
 

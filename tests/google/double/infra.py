@@ -13,7 +13,6 @@ from typing import Any
 
 from tests.google.double import policies
 from tests.google.double.core import Double, Request, refuse
-from tests.google.double.documents import HOSTS
 from tests.google.double.faults import Answer
 from tests.google.double.kit import Collection, collection
 
@@ -63,8 +62,7 @@ class Infra:
     def turn_off(self, *hosts: str) -> None:
         for host in set(hosts) - self.off:
             self.off.add(host)
-            if host in HOSTS:
-                self.double.faults.disable(host)
+            self.double.faults.disable(host)
 
     def turn_on(self, *hosts: str) -> None:
         for host in set(hosts) & self.off:
@@ -92,9 +90,9 @@ class Infra:
         """Everything that is there, without times and numbers that differ from run to run."""
         kept = {key: one.items for key, one in self.collections.items()}
         triggers = {one["name"]: one for one in self.triggers.values()}
-        return json.loads(
-            json.dumps([kept, triggers, self.accounts, _sorted(self.double.policies)]), object_hook=_lasting
-        )
+        text = json.dumps({"kept": kept, "triggers": triggers, "accounts": self.accounts}, sort_keys=True)
+        shown: Json = json.loads(text, object_hook=_lasting)
+        return {**shown, "policies": _sorted(self.double.policies)}
 
 
 _CHANGING = (
@@ -332,7 +330,7 @@ def _triggers(state: Infra) -> None:
     double, prefix = state.double, "cloudbuild.projects.locations.triggers"
 
     def found(request: Request) -> Json:
-        return _there(state.triggers, request.params["name"])
+        return _there(state.triggers, _resource(request))
 
     @double.route(BUILD, f"{prefix}.create")
     def create(request: Request) -> Json:
