@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mawasu.errors import SpecError
-from mawasu.gateway import espv2, swagger
+from mawasu.gateway import espv2, swagger, templates
 from mawasu.gateway.openapi import METHODS, read
 from mawasu.gateway.swagger import Backed, Compiled, compile
 from mawasu.words import Endpoint, Site
@@ -98,12 +98,12 @@ def test_a_key_set_inside_a_document_is_published_since_endpoints_wants_a_url() 
 
 
 def test_pre_flights_pass_for_the_site_that_says_so_and_for_no_other() -> None:
-    plain = json.loads(document(a=[{"key": []}], __b=[]))
+    plain = json.loads(document(a=[{"key": []}], b__c=[]))
     cors = json.dumps(plain | {"x-google-endpoints": [{"allowCors": True, "name": "old.example"}]})
     found = made(json.dumps(plain), cors)
     assert found["x-google-endpoints"] == [{"name": HOST, "allowCors": False}]
     opened = [path for path, method, _ in swagger2.operations(found) if method == "options"]
-    assert opened == ["/flight-delay/staging/a", "/flight-delay/staging//b".replace("//", "/")]
+    assert opened == ["/flight-delay/staging/a", "/flight-delay/staging/b/c"]
 
 
 def test_paths_of_one_shape_become_one_whatever_their_variables_are_called() -> None:
@@ -115,7 +115,9 @@ def test_paths_of_one_shape_become_one_whatever_their_variables_are_called() -> 
 
 
 def test_names_that_differ_in_case_or_signs_only_stay_apart() -> None:
-    paths = {f"/{n}": {"get": {"operationId": name, "security": []}} for n, name in enumerate(("a-b", "A.B", "a_b"))}
+    paths: dict[str, Any] = {
+        f"/{n}": {"get": {"operationId": name, "security": []}} for n, name in enumerate(("a-b", "A.B", "a_b"))
+    }
     made(json.dumps(HEAD | {"paths": paths}))
 
 
@@ -178,7 +180,7 @@ def test_a_quota_without_googles_keys_is_a_fault_with_its_line_and_a_next_step()
     assert "gcp.gateway.keys: google" in fault
 
 
-def body(security: Any, *, path: str = "/x", **operation: Any) -> str:
+def body(security: Any, path: str = "/x", **operation: Any) -> str:
     token = {"type": "http", "scheme": "bearer", "x-google-issuer": "https://i", "x-google-jwks_uri": "https://i/k"}
     token["x-google-audiences"] = "a"
     schemes = {
@@ -235,9 +237,9 @@ def test_security_that_endpoints_holds_is_compiled(security: Any, keys: str) -> 
         (body([], parameters={}), "expected a list"),
         (json.dumps(HEAD | {"paths": {"/x": {"trace": {"security": []}}}}), "has no trace"),
         (json.dumps(HEAD | {"x-google-allow": "all", "paths": {"/x": {"get": {"security": []}}}}), "lets through"),
-        (body([], **{"x-google-backend": {"deadlin": 3}}), "did you mean 'deadline'?"),
-        (body([], **{"x-google-quota": {"metricCost": {}}}), "did you mean 'metricCosts'?"),
-        (body([], **{"x-google-quota": {"metricCosts": {"no": 1}}}), "no such metric"),
+        (body([], "/x", **dict[str, Any]({"x-google-backend": {"deadlin": 3}})), "did you mean 'deadline'?"),
+        (body([], "/x", **dict[str, Any]({"x-google-quota": {"metricCost": {}}})), "did you mean 'metricCosts'?"),
+        (body([], "/x", **dict[str, Any]({"x-google-quota": {"metricCosts": {"no": 1}}})), "no such metric"),
         (QUOTA.replace("1/min", "1/sec"), "expected 1/min/{project}"),
         (QUOTA.replace("INT64", "DOUBLE"), "expected INT64"),
         (QUOTA.replace("STANDARD: 100", "STANDARD: many"), "a whole number"),
@@ -350,27 +352,23 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 ISSUER = Issuer()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(documents(), st.sampled_from([1, 2]))
 def test_whatever_is_read_becomes_swagger_2_with_the_same_routes(whole: dict[str, Any], sites: int) -> None:
     text = json.dumps(whole)
     try:
         read(text, "f")
     except SpecError:
-        return
-    try:
-        found = made(*[text] * sites)
-    except SpecError as error:
-        assert all("segment" in str(fault) for fault in error.faults)
-        return
+        return  # two paths for the same requests, a reference in a circle
+    found = made(*[text] * sites)
     routes = {(path, method.upper()) for path, method, _ in swagger2.operations(found) if method != "options"}
     expected = {
-        (swagger.templates.shape(f"/flight-delay/{name}{one.operation.path}"), one.operation.method)
+        (templates.shape(f"/flight-delay/{name}{one.operation.path}"), one.operation.method)
         for one in read(text, "f").operations
         for name in ("production", "staging")[:sites]
         if one.operation.method != "OPTIONS"
     }
-    assert {(swagger.templates.shape(path), method) for path, method in routes} == expected
+    assert {(templates.shape(path), method) for path, method in routes} == expected
 
 
 # ---------------------------------------------------------------------------------------------- ESPv2's arguments

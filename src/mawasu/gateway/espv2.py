@@ -64,7 +64,7 @@ def escaped(arguments: Sequence[str]) -> str:
     plain = ",".join(arguments)
     if not plain.startswith("^") and plain.split(",") == list(arguments):
         return plain
-    for delimiter in (sign * count for count in range(2, 64) for sign in "+~"):
+    for delimiter in ("++", *(sign * count for count in range(1, 64) for sign in "|~;:!#%@")):
         joined = delimiter.join(arguments)
         if joined.split(delimiter) == list(arguments):  # "a+" and "b" joined by "++" would part elsewhere
             return f"^{delimiter}^{joined}"
