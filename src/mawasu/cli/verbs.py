@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mawasu.cli import (
+    build,
     builds,
     check,
     data,
@@ -14,6 +15,7 @@ from mawasu.cli import (
     keys,
     logs,
     plan,
+    reconcile,
     run,
     secrets,
     show,
@@ -44,6 +46,8 @@ def register(verbs: Verbs) -> None:
         verify,
         gc,
         gcp,
+        build,
+        reconcile,
         docs,
     ):
         verb.register(verbs)

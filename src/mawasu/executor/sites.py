@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from mawasu.ledger.fold import BuildState
 from mawasu.ports import Gateway, Services
@@ -34,6 +35,14 @@ class Sites:
         self._sites = sites
 
 
+class Table(Protocol):
+    """Which sites the gateway serves."""
+
+    def put(self, *sites: Site) -> None: ...
+
+    def remove(self, feature: str, environment: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Live:
     """What serves: the services, and the table of sites that leads to them.
@@ -42,7 +51,7 @@ class Live:
     """
 
     services: Services
-    sites: Sites
+    sites: Table
     at_it: Callable[[BuildState], bool] = lambda _: False
     """Whether another process is walking this build. On one machine there is one, and locks give it its turns."""
     identity: Callable[[str], str] | None = None

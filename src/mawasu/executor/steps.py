@@ -106,6 +106,7 @@ def _train(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     assert part is not None
     job = JobSpec(
         name=f"{walk.name}/train",
+        key=step.key,
         command=part.command,
         source=walk.at.source(*part.paths),
         image=ensure_image(walk.at, "training", walk, log, cancel),
@@ -138,6 +139,7 @@ def _evaluate(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     rows = walk.at.feature.evaluation.data  # the challenger's rows, for both
     job = JobSpec(
         name=f"{walk.name}/{step.name}",
+        key=step.key,
         command=part.command,
         source=at.source(*part.paths),
         image=ensure_image(at, "training", walk, log, cancel),

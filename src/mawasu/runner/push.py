@@ -30,7 +30,7 @@ LOOK = 3.0
 class Outfit(Protocol):
     """What a feature is built and served with. Raises MawasuError where its settings cannot be had here."""
 
-    def __call__(self, feature: str, settings: Gcp | None) -> Shop: ...
+    def __call__(self, feature: str, settings: Gcp | None, environment: str = "") -> Shop: ...
 
 
 @dataclass
@@ -95,7 +95,7 @@ def _build(runner: Runner, repo: str, file: str, feature: str, queued: BuildQueu
 def _walk(runner: Runner, ledger: Ledger, build: BuildState, repo: str) -> None:
     """Walk the build; a newer push of the branch gives it up on the way."""
     try:
-        shop = runner.outfit(ledger.feature, _settings(repo, build))
+        shop = runner.outfit(ledger.feature, _settings(repo, build), build.environment)
     except MawasuError as error:
         ledger.append(BuildFinished(build.number, Result.FAILED, error.message, error.hint))
         return

@@ -1,3 +1,80 @@
-"""The platform on Google Cloud put together, as a run of Cloud Build has it."""
+"""The platform on Google Cloud put together for one feature, as a run of Cloud Build has it."""
 
 from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+from mawasu.errors import PlatformError
+from mawasu.google import redis, run
+from mawasu.google.client import Client
+from mawasu.google.storage import Bucket
+from mawasu.platforms.gcp import names
+from mawasu.platforms.gcp.gateway import GcpGateway
+from mawasu.platforms.gcp.images import GcpImages
+from mawasu.platforms.gcp.jobs import GcpJobs
+from mawasu.platforms.gcp.keys import KeySets
+from mawasu.platforms.gcp.names import Cloud
+from mawasu.platforms.gcp.services import GcpServices
+from mawasu.spec.feature import Gcp
+from mawasu.store.cloud import CloudStore
+from mawasu.words import Endpoint, Site
+
+
+class GcpPlatform:
+    """`ports.Platform`. `scratch` is a directory for files on their way; `say` takes lines for people."""
+
+    architecture = "x86_64"  # of every machine that Vertex AI and Cloud Run give without being asked
+
+    def __init__(
+        self,
+        client: Client,
+        cloud: Cloud,
+        settings: Gcp,
+        feature: str,
+        store: CloudStore,
+        scratch: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self._client, self._cloud = client, cloud
+        bucket = Bucket(client, cloud.bucket)
+        self.store = store
+        self.images = GcpImages(cloud, settings, client, bucket, python=self.python)
+        self.jobs = GcpJobs(cloud, settings.training, client, bucket, store, scratch)
+        cache = _redis(client, cloud) if settings.redis else ""
+        self.services = GcpServices(cloud, settings.api, client, bucket, store, cache)
+        self.gateway = GcpGateway(
+            client,
+            cloud,
+            feature,
+            settings.gateway,
+            KeySets(client, names.key_sets(cloud.bucket), bucket),
+            promote=self._promote,
+            say=say,
+        )
+
+    @property
+    def python(self) -> str:
+        """Images are made with the Python that mawasu itself runs on."""
+        return platform.python_version()
+
+    def address(self, feature: str, environment: str) -> Endpoint:
+        """Where an environment's service answers, whichever revision has its traffic. Raises PlatformError."""
+        name = names.service(feature, environment)
+        found = self._client.find(run.get(f"{self._cloud.parent}/services/{name}"))
+        if found is None or not found.get("uri"):
+            raise PlatformError(f"there is no Cloud Run service {name}", "push to its branch again")
+        return Endpoint("", url=str(found["uri"]), audience=str(found["uri"]))
+
+    def _promote(self, site: Site) -> None:
+        """Sites of other environments name no revision: theirs stays as it is."""
+        if site.endpoint.revision:
+            self.services.promote(site.endpoint.revision)
+
+
+def _redis(client: Client, cloud: Cloud) -> str:
+    found = client.find(redis.get_instance(cloud.project, cloud.region, names.REDIS))
+    if found is None or not found.get("host"):
+        raise PlatformError(f"there is no Redis instance {names.REDIS} yet", "`mawasu gcp apply` makes it")
+    return f"redis://{found['host']}:{found.get('port', 6379)}"

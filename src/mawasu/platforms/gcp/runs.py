@@ -57,11 +57,14 @@ class CloudBuildRuns:
 class Branches:
     """`runner.reconcile.Branches`, as GitHub has them, through Cloud Build's connection: no credentials of its own."""
 
-    def __init__(self, client: Client, cloud: Cloud, connection: str, repository: str) -> None:
-        self._client, self._cloud, self._connection, self._repository = client, cloud, connection, repository
+    def __init__(self, client: Client, cloud: Cloud) -> None:
+        self._client, self._cloud = client, cloud
 
     def __call__(self, project: str) -> Collection[str] | None:
-        call = triggers.fetch_branches(self._cloud.project, self._cloud.region, self._connection, self._repository)
+        """`project` is what the connection calls the repository (`names.link`)."""
+        if not self._cloud.connection:
+            return None
+        call = triggers.fetch_branches(self._cloud.project, self._cloud.region, self._cloud.connection, project)
         try:
             found = {str(name).removeprefix("refs/heads/") for name in self._client.pages(call, "refNames")}
         except NotFoundError:

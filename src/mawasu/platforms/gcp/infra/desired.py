@@ -32,7 +32,6 @@ APIS = {
 
 REPOSITORY_LABEL = "mawasu-repository"
 RECONCILE = "mawasu-reconcile"
-REDIS = "mawasu"
 EVERY = "*/30 * * * *"
 DAY = 86400
 SCRATCH = ("jobs/", "sources/")
@@ -155,7 +154,7 @@ def _redis(scope: Scope, owner: str) -> Resource:
         "connectMode": "DIRECT_PEERING",
         "labels": {**MANAGED, **_owned(owner)},
     }
-    return Resource("redis", REDIS, body, f"the cache, in network {network}", "foundation", owner)
+    return Resource("redis", names.REDIS, body, f"the cache, in network {network}", "foundation", owner)
 
 
 def _schedule(cloud: Cloud) -> Resource:

@@ -26,7 +26,7 @@ from mawasu.google.client import Client
 from mawasu.google.faults import GoogleError
 from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp import names
-from mawasu.platforms.gcp.infra.desired import RECONCILE, REDIS, REPOSITORY_LABEL, mark, repository_of, uri_of
+from mawasu.platforms.gcp.infra.desired import RECONCILE, REPOSITORY_LABEL, mark, repository_of, uri_of
 from mawasu.platforms.gcp.infra.triggers import TAG
 from mawasu.platforms.gcp.infra.words import Found, Manual, Scope
 from mawasu.platforms.gcp.names import MANAGED, Cloud
@@ -113,10 +113,10 @@ class Reader:
         return [Found("repository", names.REPOSITORY, answer, marked(answer.get("labels", {})))] if answer else []
 
     def redis(self) -> list[Found]:
-        if (answer := self._find(redis.get_instance(*self._at, REDIS))) is None:
+        if (answer := self._find(redis.get_instance(*self._at, names.REDIS))) is None:
             return []
         labels = answer.get("labels", {})
-        return [Found("redis", REDIS, answer, marked(labels), owner=labels.get(REPOSITORY_LABEL, ""))]
+        return [Found("redis", names.REDIS, answer, marked(labels), owner=labels.get(REPOSITORY_LABEL, ""))]
 
     def job(self) -> list[Found]:
         answer = self._find(runjobs.get_job(*self._at, RECONCILE))

@@ -1,0 +1,29 @@
+"""`mawasu reconcile`: what Cloud Scheduler runs from time to time."""
+
+from __future__ import annotations
+
+from mawasu.cli.arguments import Verbs
+
+
+def register(verbs: Verbs) -> None:
+    help = "Take down previews that are over, and take up builds whose run died, as Cloud Scheduler does."
+    verbs.add("reconcile", reconcile, help)
+
+
+def reconcile() -> None:
+    from mawasu.cli.cloud import cloud, runner, scratch_home
+    from mawasu.cli.output import safe, say
+    from mawasu.git.repository import init_bare
+    from mawasu.google.client import Client
+    from mawasu.platforms.gcp.runs import Branches, CloudBuildRuns
+    from mawasu.runner.reconcile import reconcile as due
+
+    home, at, client = scratch_home(), cloud(), Client()
+    init_bare(home.repos / "reconcile.git")  # commits are brought into it from the records
+    run = runner(home, "reconcile")
+    said = False
+    for line in due(run, Branches(client, at), CloudBuildRuns(client, at, "").retry):
+        say(safe(line))
+        said = True
+    if not said:
+        say("nothing is due")
