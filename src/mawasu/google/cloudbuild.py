@@ -30,8 +30,10 @@ def tagged(project: str, region: str, tag: str) -> Call:
 
 
 def cancel(project: str, region: str, build: str) -> Call:
-    """Cancelling again what is cancelled already is harmless; a build that has ended answers 400."""
-    return Call("POST", HOST, _builds(project, region, build) + ":cancel", body={}, again=True)
+    """A build that has ended answers 400, FAILED_PRECONDITION."""
+    # the path's name says it all, but the fields of the older method are required still
+    body = {"projectId": project, "id": build}
+    return Call("POST", HOST, _builds(project, region, build) + ":cancel", body=body, again=True)
 
 
 def retry(project: str, region: str, build: str) -> Call:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,9 +56,16 @@ def environment(files: Mapping[str, bytes], dockerfile: str, line: Line) -> Path
             atexit.register(_CACHE[0].cleanup)
     with lock:
         root = Path(_CACHE[0].name) / key
-        if not (root / "complete").exists():
-            _run(files, steps, root, line)
-            (root / "complete").touch()
+        if not (root / "said").exists():
+            said: list[str] = []
+            try:
+                _run(files, steps, root, said.append)
+            except FailedError as failed:
+                shutil.rmtree(root)
+                raise FailedError(*said, *failed.lines) from failed
+            (root / "said").write_text("\n".join(said))
+        for one in (root / "said").read_text().splitlines():
+            line(one)
     return root / "image"
 
 

@@ -142,7 +142,7 @@ class NestedBuilds:
             if mine:  # one that was found goes on: another push may wait for it, and its image stays
                 self._cancel(build)
             raise
-        if said.build["status"] != "SUCCESS":
+        if said.build["status"] == "FAILURE":
             said.settle(min(self._poll, 1.0), cancel)
         return said
 
@@ -150,7 +150,7 @@ class NestedBuilds:
         try:
             self._client.send(cloudbuild.cancel(self._cloud.project, self._cloud.region, build["id"]))
         except GoogleError as error:
-            if error.status not in (400, 404, 409):  # it has ended
+            if error.reason != "FAILED_PRECONDITION":  # it has ended
                 raise
 
     def _pushed(self, wanted: Wanted) -> Digest:

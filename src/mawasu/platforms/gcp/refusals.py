@@ -24,7 +24,7 @@ _HINTS = (
      " lock again"),
     (r"incompatible with the project's Python|requires-python", "the image has the Python that mawasu runs on: widen"
      " requires-python, or run another one"),
-    (r"must have (?:their versions pinned|a hash)|--require-hashes", "pin with hashes: uv pip compile"
+    (r"must have (?:their versions? pinned|a hash)", "pin with hashes: uv pip compile"
      " --generate-hashes"),
     (r"needs to be updated|lockfile at .* (?:out-of-date|outdated)|failed to parse", "lock again: uv lock"),
     (r"no solution found|unsatisfiable|no matching distribution", "lock again with uv, for Linux on x86-64 and this"
