@@ -69,19 +69,22 @@ class Bucket:
                 return self._is_mine(name, mark, error)
         return True
 
-    def copy(self, source: str, target: str) -> None:
-        """Inside Google, without the bytes coming here. Raises NotFoundError when there is no `source`."""
+    def copy(self, source: str, target: str, generation: int = 0) -> int:
+        """Inside Google, without the bytes coming here: how many they are. With `generation`, of exactly this source.
+
+        Raises NotFoundError when there is no `source`.
+        """
         token = ""
         while True:
-            answer = self._json(objects.rewrite(self.name, source, target, token))
+            answer = self._json(objects.rewrite(self.name, source, target, generation, token))
             if answer.get("done"):
-                return
+                return int(answer["objectSize"])
             token = answer["rewriteToken"]
 
-    def delete(self, name: str) -> None:
-        """One that is not there is fine."""
+    def delete(self, name: str, generation: int = 0) -> None:
+        """One that is not there is fine. With `generation`, ConflictError when it is another one by now."""
         with contextlib.suppress(NotFoundError):
-            self._json(objects.delete(self.name, name))
+            self._json(objects.delete(self.name, name, generation))
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -100,10 +103,13 @@ class Bucket:
             return None
         return b"".join(pieces)
 
-    def receive(self, name: str, write: Callable[[bytes], object]) -> None:
-        """Hand the bytes over as they come. Raises NotFoundError; at the end PlatformError, if they proved wrong."""
+    def receive(self, name: str, write: Callable[[bytes], object]) -> int:
+        """Hand the bytes over as they come: the generation that they are of.
+
+        Raises NotFoundError; at the end PlatformError, if the bytes proved to be others than Google stores.
+        """
         with self._explained(objects.media(self.name, name), name):
-            receive(self._client, self.name, name, write)
+            return receive(self._client, self.name, name, write)
 
     def download(self, name: str, path: Path) -> None:
         """An object as a file, whole or not at all; a file there is replaced. Raises NotFoundError."""

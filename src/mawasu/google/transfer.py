@@ -95,8 +95,8 @@ class Sending:
         self._client.pause(self._failures)
 
 
-def receive(client: Client, bucket: str, name: str, write: Callable[[bytes], object]) -> None:
-    """Hand an object's bytes over in order, each once, however often the connection is cut.
+def receive(client: Client, bucket: str, name: str, write: Callable[[bytes], object]) -> int:
+    """Hand an object's bytes over in order, each once, however often the connection is cut: their generation.
 
     What is read is one generation from beginning to end, and is what Google's checksum says. Raises NotFoundError, and
     PlatformError at the end when the bytes are wrong; the receiver then throws away what it has.
@@ -134,6 +134,7 @@ def receive(client: Client, bucket: str, name: str, write: Callable[[bytes], obj
             break
     if checksums.text(checksum) != expected or offset != size:
         raise PlatformError(f"gs://{bucket}/{name}: what arrived is not what Google says it stores", "run it again")
+    return generation
 
 
 def _expected(header: str) -> tuple[str, checksums.Checksum]:

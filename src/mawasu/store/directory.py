@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
-import shutil
-import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from mawasu.errors import CorruptError, PlatformError, UsageError
-from mawasu.store.durable import READ_ONLY, Area, reported, sync_directory, write_all
+from mawasu.errors import CorruptError
+from mawasu.store.durable import Area, reported, sync_directory, write_all
+from mawasu.store.layout import write_file, write_tree
 from mawasu.store.manifest import PREFIX, Manifest, TreeFile, decode_manifest, encode_manifest, make_manifest
-from mawasu.store.names import from_path, to_path
+from mawasu.store.names import from_path, to_blob, to_path
 from mawasu.store.walk import open_file, walk
 from mawasu.words import Digest, digest_of, is_digest, short
 
@@ -167,29 +165,11 @@ class DirectoryStore:
 
     def write_file(self, digest: Digest, path: Path) -> None:
         """Copy an object to `path`, whole or not at all; a file there is replaced."""
-        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
-        with reported("write", path):
-            try:
-                self._write_new(digest, temporary, 0o644)
-                temporary.rename(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        write_file(self._copy, digest, path)
 
     def write_tree(self, digest: Digest, root: Path) -> None:
-        """Lay a stored directory out at `root`: copies, modes 0444 or 0555, directories 0755.
-
-        Raises CorruptError, or PlatformError when `root` exists; then nothing appears. Files are synced before the
-        directory gets its name, so one that is there is complete, also after a power cut.
-        """
-        manifest = self.manifest(digest)
-        with reported("lay a stored directory out at", root):
-            if root.exists():
-                raise PlatformError(f"{root} exists already", "a stored directory is laid out at a new path")
-            root.parent.mkdir(parents=True, exist_ok=True)
-            with _unfinished(root) as temporary:
-                self._lay_out(manifest, temporary)
-                temporary.rename(root)
-            sync_directory(root.parent)
+        """Lay a stored directory out at `root` (see `layout.write_tree`)."""
+        write_tree(self._copy, self.manifest(digest), root, _THREADS)
 
     def get(self, name: str) -> bytes | None:
         with reported(f"read {name} in", self.root):
@@ -210,9 +190,7 @@ class DirectoryStore:
             return sorted(name for name in found if name.startswith(prefix))
 
     def _path(self, digest: Digest) -> Path:
-        if not is_digest(digest):
-            raise UsageError(f"{digest!r} is no digest", "a digest is `sha256:` and 64 hex digits")
-        return self._blobs / digest[7:9] / digest[9:]
+        return self._blobs / to_blob(digest)
 
     def _copy(self, digest: Digest, write: Callable[[bytes], object]) -> None:
         """Hand the object's bytes over in chunks. Raises CorruptError at the end when they are not the digest's."""
@@ -232,32 +210,6 @@ class DirectoryStore:
                 os.close(fd)
         if "sha256:" + hasher.hexdigest() != digest:
             raise self._corrupt(digest, self._set_aside(digest, inode))
-
-    def _write_new(self, digest: Digest, path: Path, mode: int, *, sync: bool = False) -> None:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            self._copy(digest, lambda chunk: write_all(fd, chunk))
-            os.fchmod(fd, mode)
-            if sync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def _lay_out(self, manifest: Manifest, root: Path) -> None:
-        directories = {root, *(root / path for path in manifest.empty)}
-        for file in manifest.files:
-            directories.update(parent for parent in (root / file.path).parents if parent.is_relative_to(root))
-        for directory in sorted(directories):
-            directory.mkdir(exist_ok=True)
-            directory.chmod(0o755)
-
-        def write(file: TreeFile) -> None:
-            mode = READ_ONLY | (0o111 if file.executable else 0)
-            self._write_new(file.digest, root / file.path, mode, sync=True)
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(write, manifest.files))
-            list(pool.map(sync_directory, directories))
 
     # ------------------------------------------------------------------------------------------------ keeping house
 
@@ -358,18 +310,3 @@ def _read(fd: int, size: int) -> bytes:
         chunks.append(chunk)
         size -= len(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-@contextlib.contextmanager
-def _unfinished(root: Path) -> Iterator[Path]:
-    """A directory beside `root` to be renamed to it, removed if it was not; locked as long as its writer lives."""
-    temporary = root.with_name(f".{root.name[:100]}.{secrets.token_hex(4)}")
-    temporary.mkdir(mode=0o700)
-    fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield temporary
-    finally:
-        os.close(fd)
-        if temporary.exists() and stat.S_ISDIR(temporary.lstat().st_mode):
-            shutil.rmtree(temporary)

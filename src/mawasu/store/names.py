@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from mawasu.errors import UsageError
+from mawasu.words import Digest, is_digest
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
 _LONGEST = 200  # bytes of one path component; file systems take 255
@@ -55,6 +56,13 @@ def from_path(path: str) -> str:
     if not path.endswith("="):
         raise ValueError(f"{path!r} is not the path of a named object")
     return "/".join(unescape(piece) for piece in path[:-1].replace("~/", "").split("/"))
+
+
+def to_blob(digest: Digest) -> str:
+    """The relative path of an object's file: `ab/cdef…`. Raises UsageError for what is no digest."""
+    if not is_digest(digest):
+        raise UsageError(f"{digest!r} is no digest", "a digest is `sha256:` and 64 hex digits")
+    return f"{digest[7:9]}/{digest[9:]}"
 
 
 class Artifact(NamedTuple):

@@ -17,13 +17,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import IO, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-from tests.google.double import schema
-from tests.google.double.documents import HOSTS, Match, Method, UnknownHostError, find, method
+from tests.google.double import policies, schema
+from tests.google.double.documents import Match, Method, UnknownHostError, find, method
 from tests.google.double.faults import Answer, Faults, RefusedError, refuse
 from tests.google.double.identity import Identity
+from tests.google.double.kit import Collection, collection
+from tests.google.double.masks import selected
 from tests.google.double.server import Cut, Incoming, Server, Streamed
 
 __all__ = ["Answer", "Double", "RefusedError", "Request", "Seen", "refuse"]
@@ -47,7 +49,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Request:
-    """A checked request, for a handler. `params` are the path's, unescaped; `queries` those that may come repeatedly."""
+    """A checked request, for a handler. `params` are the path's, unescaped; `queries` all that came."""
 
     double: Double
     method: Method
@@ -139,11 +141,17 @@ class Double:
         with self.lock:
             number = next(self._numbers)
             name = f"{parent}/operations/op-{number}" if parent else f"operations/op-{number}"
-            made = _Operation(host, name, polls, do, {"name": name, **({"metadata": dict(metadata)} if metadata else {})})
+            made = _Operation(
+                host, name, polls, do, {"name": name, **({"metadata": dict(metadata)} if metadata else {})}
+            )
             self._operations[host, name] = made
             if polls == 0:
                 self._finish(made)
             return dict(made.value)
+
+    def kit(self, host: str, prefix: str, **more: Any) -> Collection:
+        """A plain collection from its discovery document: see `kit.collection`."""
+        return collection(self, host, prefix, **more)
 
     def violation(self, text: str) -> None:
         with self.lock:
@@ -239,7 +247,7 @@ class Double:
         request = Request(
             self, match.method, match.params, seen.query, queries, value, seen.caller, seen.host, seen.path, incoming
         )
-        done = self._handled(request)
+        done = _partial(request, self._handled(request))
         if kind == "after":
             if isinstance(done, Streamed):
                 done.close()
@@ -258,7 +266,8 @@ class Double:
 
     def _handled(self, request: Request) -> Answer | Streamed:
         name = request.method.id
-        if name not in self._routes and request.host == "storage.googleapis.com":
+        verb = name.rpartition(".")[2]
+        if name not in self._routes and request.method.api == "storage" and verb not in policies.VERBS:
             return request.forward()
         with self.lock:
             self._tick(request.host)
@@ -271,8 +280,6 @@ class Double:
         return done
 
     def _routed(self, request: Request) -> Callable[[], dict[str, Any] | Answer | Streamed]:
-        from tests.google.double import policies
-
         name = request.method.id
         if name in self._routes:
             return lambda: self._routes[name](request)
@@ -311,6 +318,15 @@ UNAUTHENTICATED = (
     "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
     "authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
 )
+
+
+def _partial(request: Request, done: Answer | Streamed) -> Answer | Streamed:
+    """Only the fields that were asked for: a reader of others finds nothing."""
+    fields = request.query.get("fields") or request.query.get("$fields")
+    if not fields or isinstance(done, Streamed) or done.status >= 300:
+        return done
+    value = json.loads(done.body) if isinstance(done.body, bytes) else done.body
+    return replace(done, body=selected(value, fields))
 
 
 def _match(host: str, http: str, path: str) -> Match | None:

@@ -167,7 +167,7 @@ def _methods(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _fixed(one: Method, parameter: str) -> int:
-    """How much fixed text a parameter's pattern holds: `^projects/[^/]+/secrets/[^/]+$` more than `^projects/[^/]+$`."""
+    """How much fixed text a parameter's pattern holds: `projects/[^/]+/secrets/[^/]+` more than `projects/[^/]+`."""
     return len(re.sub(r"\[\^/\]\+|\.\*|[\^$]", "", one.parameters[parameter].get("pattern", "")))
 
 

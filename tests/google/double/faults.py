@@ -25,7 +25,14 @@ CODES = {
 }
 """google.rpc.Code's number and name by HTTP status."""
 
-_REASONS = {400: "invalid", 401: "authError", 403: "forbidden", 404: "notFound", 409: "conflict", 412: "conditionNotMet"}
+_REASONS = {
+    400: "invalid",
+    401: "authError",
+    403: "forbidden",
+    404: "notFound",
+    409: "conflict",
+    412: "conditionNotMet",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,9 @@ class Answer:
 class RefusedError(Exception):
     """A handler says no: becomes Google's error answer (or the error of the operation whose work it was)."""
 
-    def __init__(self, status: int, message: str, *, code: str = "", details: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str = "", details: list[dict[str, Any]] | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.message, self.details = status, message, details or []
         self.code = code or CODES.get(status, (2, "UNKNOWN"))[1]
@@ -171,7 +180,7 @@ class _Planned:
 
 
 class Faults:
-    """Trouble to come. `host`, `method` (HTTP's, or a discovery id) and `path` are shell patterns; `times=-1` is for ever.
+    """Trouble to come. `host`, `method` (HTTP's, or a discovery id), `path` are shell patterns; `times=-1`: for ever.
 
     A request that fits several meets the one that was ordered first; each happens `times` times, then no more.
     """
@@ -246,7 +255,9 @@ class Faults:
     def left(self) -> list[str]:
         """Trouble that was ordered and has not happened: a test that ends with some has not shown what it says."""
         with self._lock:
-            return [f"{one.kind} {one.method} {one.host}{one.path} ×{one.times}" for one in self._planned if one.times > 0]
+            return [
+                f"{one.kind} {one.method} {one.host}{one.path} ×{one.times}" for one in self._planned if one.times > 0
+            ]
 
     def _plan(self, planned: _Planned) -> None:
         with self._lock:

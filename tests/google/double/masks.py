@@ -19,7 +19,7 @@ def mask_faults(document: Mapping[str, Any], schema: str, text: str) -> Iterable
             place = _resolved(document, place)
             if "additionalProperties" in place:  # `labels.team`: one key of a map
                 break
-            known = {key: one for key, one in place.get("properties", {}).items()}
+            known = place.get("properties", {})
             camel = re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
             if camel not in known:
                 yield f"{path!r}: {place.get('id', 'it')} has no {name!r}{nearest(camel, known)}"
@@ -38,6 +38,43 @@ def selection_faults(document: Mapping[str, Any], schema: str, text: str) -> lis
         return [f"{text!r} is no selection of fields"]
     rest = _select(document, {"$ref": schema}, tokens, faults)
     return [*faults, f"{text!r} is no selection of fields"] if rest and not faults else faults
+
+
+def selected(value: Any, text: str) -> Any:
+    """The part of an answer that `?fields=` asks for."""
+    tokens = re.findall(r"[\w@*.-]+|[(),/]", text)
+    return _kept(value, _tree(tokens))
+
+
+def _tree(tokens: list[str]) -> dict[str, Any]:
+    """The selection as nested names; takes the tokens it reads, up to a closing bracket. {} below a name: all of it."""
+    tree: dict[str, Any] = {}
+    while tokens and tokens[0] != ")":
+        place, name = tree, tokens.pop(0)
+        while tokens and tokens[0] == "/":
+            place = place.setdefault(name, {})
+            name = tokens[1]
+            del tokens[:2]
+        below = place.setdefault(name, {})
+        if tokens and tokens[0] == "(":
+            tokens.pop(0)
+            below |= _tree(tokens)
+            tokens.pop(0)
+        if tokens and tokens[0] == ",":
+            tokens.pop(0)
+    return tree
+
+
+def _kept(value: Any, tree: Mapping[str, Any]) -> Any:
+    if not tree:
+        return value
+    if isinstance(value, list):
+        return [_kept(one, tree) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _kept(one, tree.get(name, tree.get("*"))) for name, one in value.items() if name in tree or "*" in tree
+    }
 
 
 def _select(document: Mapping[str, Any], schema: Mapping[str, Any], tokens: list[str], faults: list[str]) -> list[str]:

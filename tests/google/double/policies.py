@@ -12,6 +12,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from tests.google.double.documents import OLD
 from tests.google.double.faults import refuse
 
 if TYPE_CHECKING:
@@ -31,23 +32,24 @@ def answer(request: Request, verb: str) -> dict[str, Any]:
     resource = next(iter(request.params.values()))
     name = f"//{request.host}/{resource}"
     if verb == "testIamPermissions":
-        return {"permissions": request.body.get("permissions", [])}
+        return {"permissions": request.body.get("permissions") or request.queries.get("permissions", [])}
     policies = request.double.policies
     found = policies.get(name, {"bindings": []})
     if verb == "setIamPolicy":
-        policies[name] = found = _set(request.body["policy"], found, request.body.get("updateMask"))
+        old = request.method.api in OLD
+        policies[name] = found = _set(request.body if old else request.body["policy"], found, 412 if old else 409)
         return _with_etag(found)
-    asked = request.body.get("options", {}) if isinstance(request.body, dict) else {}
-    version = asked.get("requestedPolicyVersion") or request.query.get("options.requestedPolicyVersion") or 1
+    asked = request.body.get("options", {}).get("requestedPolicyVersion")
+    version = asked or next((one for key, one in request.query.items() if key.endswith("equestedPolicyVersion")), 1)
     return _with_etag(found if int(version) >= 3 else _without_conditions(found))
 
 
-def _set(policy: dict[str, Any], found: dict[str, Any], mask: str | None) -> dict[str, Any]:
+def _set(policy: dict[str, Any], found: dict[str, Any], conflict: int) -> dict[str, Any]:
     if (etag := policy.get("etag")) and etag != etag_of(found):
         raise refuse(
-            409,
+            conflict,
             "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff.",
-            code="ABORTED",
+            code="ABORTED" if conflict == 409 else "",
         )
     bindings = policy.get("bindings", [])
     for one in bindings:

@@ -151,7 +151,7 @@ class _Check:
     def value(self, schema: Mapping[str, Any], value: Any, path: str) -> None:
         while "$ref" in schema:
             schema = self.method.document["schemas"][schema["$ref"]]
-        kind = schema.get("type")
+        kind = str(schema.get("type"))
         if kind == "any":
             return
         if value is None:
@@ -215,7 +215,7 @@ class _Check:
                 self.fault(path, f"{key}: {text!r} is no label's value")
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
+_KINDS: Mapping[str, Any] = {
     "object": dict,
     "array": list,
     "string": str,

@@ -74,6 +74,11 @@ def revision(service: str, release: Digest, runner: str) -> str:
     return f"{service}-{made}"
 
 
+def service_of(revision: str) -> str:
+    """The service of a revision."""
+    return revision.rpartition("-")[0]
+
+
 def tag(revision: str) -> str:
     """The traffic tag of a revision: with the service's name it makes one label of a host name."""
     return f"r{revision.rpartition('-')[2]}"
