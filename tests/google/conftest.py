@@ -47,6 +47,7 @@ def double(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
         yield running
     assert running.violations == []
     assert running.unchecked == []
+    assert running.faults.left == [], "this trouble never came"
 
 
 def surround(monkeypatch: pytest.MonkeyPatch, running: Double, home: Path) -> None:

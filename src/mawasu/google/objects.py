@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from mawasu.errors import UsageError
 from mawasu.google.call import Call, path
 from mawasu.google.faults import GoogleError, NotFoundError
 from mawasu.words import Value
@@ -42,6 +44,14 @@ class Upload(NamedTuple):
     call: Call
     headers: Mapping[str, str]
     content: bytes
+
+
+def bucket_of(url: str) -> str:
+    """The name in `gs://BUCKET`. Raises UsageError (cloud.google.com/storage/docs/buckets#naming)."""
+    match = re.fullmatch(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/?", url)
+    if match is None:
+        raise UsageError(f"{url!r} is no bucket", "write it as gs://BUCKET, without a path")
+    return match[1]
 
 
 def found(answer: Mapping[str, Any]) -> Found:
@@ -142,7 +152,7 @@ def explained(bucket: str, name: str, call: Call, error: GoogleError) -> GoogleE
     if isinstance(error, NotFoundError) and about_bucket:
         hint = "`mawasu gcp apply` makes it; or is the name wrong?"
         return MissingBucketError(f"there is no bucket gs://{bucket}", hint, status=404, reason=error.reason)
-    if error.status == 403 and "quota" not in error.hint and "enable" not in error.hint:
+    if error.status == 403 and (not error.hint or "roles/storage." in error.hint or "role that" in error.hint):
         role, verb = ("objectViewer", "read") if call.method == "GET" else ("objectUser", "write")
         said = error.message.partition(": ")[2]
         hint = f"give who runs this the role roles/storage.{role} on gs://{bucket}"

@@ -146,7 +146,7 @@ def find(host: str, http: str, path: str) -> Match | None:
         for upload, template in one.templates:
             if (params := _fit(api, one, template, path)) is None:
                 continue
-            fixed = len(_PLACE.sub("", template)) + sum(_fixed(one, name) for name in params)
+            fixed = _fixed(one, template)
             if best is None or fixed > best[0]:
                 best = fixed, Match(one, params, upload)
     if best and region and (told := re.search(r"/locations/([^/:]+)", path)) and told[1] != region:
@@ -166,9 +166,10 @@ def _methods(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from _methods(resource)
 
 
-def _fixed(one: Method, parameter: str) -> int:
-    """How much fixed text a parameter's pattern holds: `projects/[^/]+/secrets/[^/]+` more than `projects/[^/]+`."""
-    return len(re.sub(r"\[\^/\]\+|\.\*|[\^$]", "", one.parameters[parameter].get("pattern", "")))
+def _fixed(one: Method, template: str) -> int:
+    """How much fixed text a path has: `v1/projects/*/secrets/*` has more than `v1/projects/*`, whoever says so."""
+    inside = (one.parameters[name].get("pattern", "") for many, name in _PLACE.findall(template) if many)
+    return len(_PLACE.sub("", template)) + sum(len(re.sub(r"\[\^/\]\+|\.\*|[\^$]", "", pattern)) for pattern in inside)
 
 
 def _fit(api: str, one: Method, template: str, path: str) -> dict[str, str] | None:
