@@ -152,7 +152,7 @@ def explained(bucket: str, name: str, call: Call, error: GoogleError) -> GoogleE
     if isinstance(error, NotFoundError) and about_bucket:
         hint = "`mawasu gcp apply` makes it; or is the name wrong?"
         return MissingBucketError(f"there is no bucket gs://{bucket}", hint, status=404, reason=error.reason)
-    if error.status == 403 and "quota" not in error.hint and "enable" not in error.hint:
+    if error.status == 403 and (not error.hint or "roles/storage." in error.hint or "role that" in error.hint):
         role, verb = ("objectViewer", "read") if call.method == "GET" else ("objectUser", "write")
         said = error.message.partition(": ")[2]
         hint = f"give who runs this the role roles/storage.{role} on gs://{bucket}"

@@ -93,10 +93,19 @@ def _query_faults(match: Match, query: list[tuple[str, str]]) -> list[str]:
             faults += [f"?{name}: {fault}" for fault in mask_faults(method.document, method.request, text)]
         if name in ("fields", "$fields") and method.response:
             faults += [f"?{name}: {fault}" for fault in selection_faults(method.document, method.response, text)]
-    faults += [f"?{name} is required" for name, one in own.items() if one.get("required") and name not in seen]
+    faults += [
+        f"?{name} is required"
+        for name, one in own.items()
+        if name not in seen and (one.get("required") or _says_required(one))
+    ]
     if match.upload in ("simple", "resumable") and dict(query).get("uploadType") not in _UPLOADS:
         faults.append(f"?uploadType is one of {', '.join(_UPLOADS)}")
     return faults
+
+
+def _says_required(schema: Mapping[str, Any]) -> bool:
+    """google.api.field_behavior is told in words only."""
+    return re.match(r"(Required|REQUIRED)[.:]", schema.get("description", "")) is not None
 
 
 _UPLOADS = ("media", "multipart", "resumable")
@@ -198,12 +207,12 @@ class _Check:
                     self.fault(f"{path}.{name}" if path else name, "is required")
 
     def required(self, name: str, schema: Mapping[str, Any], path: str) -> bool:
-        """The documents say it in words (google.api.field_behavior), the older ones in an annotation."""
+        """The older documents say it in an annotation."""
         if self.method.id in schema.get("annotations", {}).get("required", ()):
             return True
         if not path and (name == "name" or name in self.bound or self.method.id.endswith(("update", "replaceOne"))):
             return False  # the path or `?…Id=` names it
-        return re.match(r"(Required|REQUIRED)[.:]", schema.get("description", "")) is not None
+        return _says_required(schema)
 
     def labels(self, schema: Mapping[str, Any], name: str, value: Any, path: str) -> None:
         if name != "labels" or self.answer or self.method.api not in LABELLED or not isinstance(value, dict):

@@ -68,6 +68,11 @@ class Storage:
             self._process.wait()
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Of fake-gcs-server; 0 when it does not run."""
+        return self._process.pid if self._process else 0
+
     def forward(self, request: Request) -> Answer | Streamed:
         """Ask fake-gcs-server. What is written is guarded here, one at a time."""
         if request.raw.method == "GET":
@@ -176,11 +181,11 @@ class Storage:
             self._buckets.pop(name, None)
             return answer
         if verb in ("insert", "patch", "update"):
-            before = {} if verb != "patch" else self._buckets.get(name, {})
-            self._buckets[name] = _merged(before, {key: one for key, one in request.body.items() if key != "name"})
+            before = self._buckets.get(name, {"metageneration": "0"})
+            given = {key: one for key, one in request.body.items() if key != "name"}
+            self._buckets[name] = _merged(before if verb == "patch" else {}, given)
+            self._buckets[name]["metageneration"] = str(int(before["metageneration"]) + 1)
             found = _value(answer)
-            count = str(int(found.get("metageneration", "1")) + (verb != "insert"))
-            self._buckets[name]["metageneration"] = count
             return Answer(body={**found, **self._buckets[name]})
         return answer
 
