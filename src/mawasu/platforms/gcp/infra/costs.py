@@ -21,6 +21,6 @@ def idle_costs(features: Sequence[Wanted], desired: Sequence[Resource]) -> list[
         if api is not None and api.scale.min:
             stable = [environment.name for environment in one.feature.environments if not environment.preview]
             where = f"in each of {', '.join(stable)}" if len(stable) > 1 else f"in {', '.join(stable) or 'previews'}"
-            replicas = f"{api.scale.min} replica{'s' if api.scale.min > 1 else ''}"
-            found.append(f"{one.feature.name}: {replicas} of its API always run {where} (api.scale.min)")
+            replicas = "1 replica of its API runs" if api.scale.min == 1 else f"{api.scale.min} replicas of its API run"
+            found.append(f"{one.feature.name}: {replicas} day and night {where} (api.scale.min)")
     return [*found, "all else scales to zero; what is stored costs"] if found else [NOTHING]

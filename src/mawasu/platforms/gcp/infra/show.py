@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from mawasu.platforms.gcp.infra import grants
 from mawasu.platforms.gcp.infra.converge import Everything, Plan
 from mawasu.platforms.gcp.infra.words import Change, Edit
 
@@ -126,7 +127,8 @@ def _member(edit: Edit) -> str:
     """A grant or an API that comes, goes, or has another condition."""
     name = edit.path.partition(".")[2]
     if edit.before is None:
-        return f"+ {name}"
+        reason = grants.PROJECT.get(name.partition(": ")[0].removeprefix("mawasu-"), {}).get(name.partition(": ")[2])
+        return f"+ {name}" + (f" ({reason})" if reason else "")
     return f"- {name}" if edit.after is None else f"~ {name}: {_said(edit.before)} → {_said(edit.after)}"
 
 

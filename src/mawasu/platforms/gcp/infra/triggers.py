@@ -6,7 +6,7 @@ cloud.google.com/build/docs/api/reference/rest/v1/projects.locations.triggers#Bu
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.cloudbuild import branch_regex
@@ -72,7 +72,7 @@ def _build(feature: Feature, cloud: Cloud, repository: str) -> Body:
         "steps": [step],
         "timeout": f"{_seconds(feature)}s",
         # With a service account of one's own Cloud Build wants to be told where the log goes.
-        "options": {"logging": "CLOUD_LOGGING_ONLY"},
+        "options": {"logging": "CLOUD_LOGGING_ONLY", "env": [], "secretEnv": [], "volumes": []},
         "tags": ["mawasu", f"feature-{feature.name}"],
     }
 
@@ -89,19 +89,20 @@ def included_files(feature: Feature) -> list[str]:
 
     More than needed costs an empty build, less loses a push: so whatever could be read is in.
     """
-    read = ["mawasu.yaml", "data.lock"]
-    for data in feature.data:
-        read += data.source.files
+    files, globs = ["mawasu.yaml", "data.lock"], [glob for data in feature.data for glob in data.source.files]
     for part in (feature.training, feature.api):
         if part is not None:
-            read += [*part.paths, *_image_files(part.lock, part.dockerfile)]
+            globs += part.paths
+            files += _image_files(part.lock, part.dockerfile)
     if feature.evaluation is not None:
-        read += feature.evaluation.paths
+        globs += feature.evaluation.paths
     if feature.api is not None and feature.api.examples:
-        read.append(feature.api.examples)
+        files.append(feature.api.examples)
     if feature.auth is not None:
-        read += [*feature.auth.paths, feature.auth.openapi]
-    return sorted({glob for one in read for glob in _globs(posixpath.join(feature.root, one))})
+        globs += feature.auth.paths
+        files.append(feature.auth.openapi)
+    found = {posixpath.join(feature.root, file) for file in files}
+    return sorted(found.union(*(_globs(posixpath.join(feature.root, glob), found) for glob in globs)))
 
 
 def _image_files(lock: str | None, dockerfile: str | None) -> Iterator[str]:
@@ -113,9 +114,11 @@ def _image_files(lock: str | None, dockerfile: str | None) -> Iterator[str]:
         yield dockerfile
 
 
-def _globs(glob: str) -> Iterator[str]:
+def _globs(glob: str, files: Collection[str]) -> Iterator[str]:
     """One of mawasu's globs in Cloud Build's (Go's filepath.Match with `**`): a directory's name takes all below it,
     `**` may stand for nothing, and sets are negated with `^`."""
+    if glob in files:
+        return
     glob = glob.replace("[!", "[^")
     if glob.endswith("/"):
         yield f"{glob}**"
