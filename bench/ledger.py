@@ -23,7 +23,8 @@ from mawasu.ledger.entries import (
     SwitchIntended,
     encode,
 )
-from mawasu.ledger.ledger import Ledger, entry_path
+from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf, entry_path
 from mawasu.words import Commit, Digest, Outcome, Push, Result, digest_of
 
 FEATURE = "long"
@@ -79,7 +80,7 @@ def generate(home: Home, count: int) -> None:
 
 def append_times(home: Home, times: int) -> list[float]:
     """Milliseconds of one append, in a process that has the ledger open."""
-    ledger = Ledger(home.ledger, FEATURE, home.checkpoints)
+    ledger = Ledger(DirectoryShelf(home.ledger, FEATURE, home.checkpoints))
     key = digest_of(b"a key")
     build = max(ledger.state().builds, default=0)
     if not build:

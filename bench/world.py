@@ -19,6 +19,7 @@ from typing import Any
 
 from mawasu.home import Home
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf
 
 BIN = Path(sys.executable).parent
 MAWASU = str(BIN / "mawasu")
@@ -109,7 +110,7 @@ class World:
 
     def ledger(self, feature: str) -> Ledger:
         """Read as another process; nothing is written, checkpoints lie elsewhere."""
-        return Ledger(self.home.ledger, feature, self.top / "checkpoints")
+        return Ledger(DirectoryShelf(self.home.ledger, feature, self.top / "checkpoints"))
 
     def caller(self, feature: str) -> Caller:
         """Its connection is closed with the world."""

@@ -10,6 +10,7 @@ from mawasu.executor import follow as room
 from mawasu.executor.follow import follow
 from mawasu.ledger.entries import BuildFinished, BuildQueued, StepFinished, StepStarted
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf
 from mawasu.store.directory import DirectoryStore
 from mawasu.words import Commit, Outcome, Push, Result, digest_of
 
@@ -19,7 +20,7 @@ PUSH = Push("project", "main", None, Commit("1" * 40))
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger", "delays", tmp_path / "checkpoints")
+    return Ledger(DirectoryShelf(tmp_path / "ledger", "delays", tmp_path / "checkpoints"))
 
 
 def told(ledger: Ledger, tmp_path: Path, build: int) -> list[str]:

@@ -68,6 +68,7 @@ class Front:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet for an answer: two would wait for each other (Nagle)
 
             def do_GET(self) -> None:
                 front.handle(self)

@@ -15,6 +15,7 @@ from mawasu.home import Home
 from mawasu.ledger.collect import DAY, Report, collect
 from mawasu.ledger.entries import BuildFinished, Collected, EnvironmentGone, StepFinished
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf
 from mawasu.ledger.verify import verify
 from mawasu.store.artifacts import find, name_artifact
 from mawasu.store.directory import DirectoryStore
@@ -35,9 +36,10 @@ sys.path.insert(0, sys.argv[2])
 from tests.ledger.ledger_tools import whole_build
 from mawasu.home import Home
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf
 from mawasu.store.directory import DirectoryStore
 home = Home(sys.argv[1])
-store, ledger = DirectoryStore(home.store), Ledger(home.ledger, "flight-delay", home.checkpoints)
+store, ledger = DirectoryStore(home.store), Ledger(DirectoryShelf(home.ledger, "flight-delay", home.checkpoints))
 for build in range(1, 13):
     tree, plan = store.put_tree(Path(sys.argv[3]) / f"{build}"), store.put_bytes(b"plan %d" % build)
     for body in whole_build(build, "main", "staging", tree, plan):
@@ -51,7 +53,7 @@ class Made:
     def __init__(self, path: Path) -> None:
         self.home = Home(path / "home")
         self.store = DirectoryStore(self.home.store)
-        self.ledger = Ledger(self.home.ledger, "flight-delay", self.home.checkpoints)
+        self.ledger = Ledger(DirectoryShelf(self.home.ledger, "flight-delay", self.home.checkpoints))
         self.path = path
 
     def put(self, text: str) -> Digest:

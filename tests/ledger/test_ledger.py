@@ -13,7 +13,8 @@ from mawasu.errors import BlockedError, CorruptError
 from mawasu.ledger import checkpoints
 from mawasu.ledger.entries import AnyBody, BuildFinished, BuildQueued, Entry, encode
 from mawasu.ledger.fold import State, apply, unfinished
-from mawasu.ledger.ledger import Ledger, entry_path, features
+from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf, entry_path, features
 from mawasu.ledger.table import Table
 from mawasu.words import Result, digest_of
 from tests.ledger.ledger_tools import (
@@ -32,9 +33,10 @@ from pathlib import Path
 from mawasu.errors import PlatformError
 from mawasu.ledger.entries import BuildQueued
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf
 from mawasu.words import Push
 home, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-ledger = Ledger(home / "ledger", "flight-delay", home / "checkpoints")
+ledger = Ledger(DirectoryShelf(home / "ledger", "flight-delay", home / "checkpoints"))
 print("started", flush=True)
 try:
     for number in range(count):
@@ -55,7 +57,7 @@ class Place:
         self.checkpoints = path / "checkpoints"
 
     def open(self) -> Ledger:
-        return Ledger(self.ledger, "flight-delay", self.checkpoints)
+        return Ledger(DirectoryShelf(self.ledger, "flight-delay", self.checkpoints))
 
     def entry(self, number: int) -> Path:
         return entry_path(self.ledger, "flight-delay", number)
@@ -230,7 +232,10 @@ def test_an_fsync_that_fails_fails_the_entry_and_leaves_earlier_ones(place: Plac
 def test_a_full_disk_is_said_clearly_and_earlier_entries_stand(place: Place) -> None:
     disk = place.path / "disk"
     disk.mkdir()
-    script = APPEND + "print(len(list(Ledger(home / 'ledger', 'flight-delay', home / 'checkpoints').entries())))"
+    script = (
+        APPEND
+        + "print(len(list(Ledger(DirectoryShelf(home / 'ledger', 'flight-delay', home / 'checkpoints')).entries())))"
+    )
     run = run_python(script, disk, "a" * 20_000, 100, before=with_small_disk(disk, 500_000))
     *acknowledged, refusal, found = run.stdout.splitlines()[1:]
     assert "REFUSED cannot write entry" in refusal
@@ -346,7 +351,7 @@ def test_a_bad_checkpoint_is_passed_over(place: Place, fault: str, monkeypatch: 
     elif fault == "foreign":
         path.rename(path.with_name(f"000000000299-{'0' * 64}.msgpack"))
     else:
-        monkeypatch.setattr(checkpoints, "_rules", lambda: b"of another version")
+        monkeypatch.setattr(checkpoints, "rules", lambda: b"of another version")
     state = place.open().state()
     assert not isinstance(state.builds, Table)
     assert state == expected

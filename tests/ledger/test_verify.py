@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mawasu.home import Home
-from mawasu.ledger.ledger import Ledger, entry_path
+from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf, entry_path
 from mawasu.ledger.verify import verify
 from mawasu.store.directory import DirectoryStore
 from mawasu.words import Digest
@@ -25,7 +26,7 @@ class Made:
         (path / "model" / "config").write_bytes(b"config")
         self.model = self.store.put_tree(path / "model")
         self.plan = self.store.put_bytes(b"{}")
-        self.ledger = Ledger(self.home.ledger, "flight-delay", self.home.checkpoints)
+        self.ledger = Ledger(DirectoryShelf(self.home.ledger, "flight-delay", self.home.checkpoints))
         for body in whole_build(1, "main", "staging", self.model, self.plan):
             self.ledger.append(body)
 

@@ -17,6 +17,7 @@ from typing import Any
 from mawasu.home import Home
 from mawasu.ledger.entries import StepStarted
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf
 from tests.story import texts
 from tests.story.world import Mawasu, Repo, eventually
 
@@ -93,7 +94,7 @@ def ask_supervisor(mawasu: Mawasu, what: str) -> Any:
 def starts(mawasu: Mawasu, feature: str, number: int) -> Counter[str]:
     """How often each step was begun in a build."""
     home = Home(mawasu.home)
-    bodies = (entry.body for entry in Ledger(home.ledger, feature, home.checkpoints).entries(1))
+    bodies = (entry.body for entry in Ledger(DirectoryShelf(home.ledger, feature, home.checkpoints)).entries(1))
     return Counter(body.step for body in bodies if isinstance(body, StepStarted) and body.build == number)
 
 

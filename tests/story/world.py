@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from mawasu.home import Home
 from mawasu.ledger.fold import BuildState, State
 from mawasu.ledger.ledger import Ledger
+from mawasu.ledger.shelf import DirectoryShelf
 
 T = TypeVar("T")
 COMMAND = [sys.executable, "-c", "from mawasu.cli import main; main()"]
@@ -114,7 +115,7 @@ class Mawasu:
     def state(self, feature: str) -> State:
         """What the feature's ledger says: for looking often, since each command starts an interpreter."""
         home = Home(self.home)
-        return Ledger(home.ledger, feature, home.checkpoints).state()
+        return Ledger(DirectoryShelf(home.ledger, feature, home.checkpoints)).state()
 
     def serving(self, feature: str, environment: str = "staging") -> str:
         """The revision that an environment serves."""

@@ -18,6 +18,10 @@ class Verb(argparse.ArgumentParser):
     def json(self, help: str = "For machines.") -> None:
         self.flag("--json", dest="as_json", help=help)
 
+    def records(self) -> None:
+        help = "Read these records, gs://BUCKET, from anywhere (default: $MAWASU_RECORDS, or the home's)."
+        self.add_argument("--records", metavar="URL", help=help)
+
 
 class Verbs:
     """Some verbs, each with what does it."""

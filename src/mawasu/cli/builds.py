@@ -9,16 +9,17 @@ def register(verbs: Verbs) -> None:
     verb = verbs.add("builds", builds, "List the builds of a feature, newest first.")
     verb.add_argument("feature", nargs="?", help="The feature (not needed if there is one).")
     verb.add_argument("-n", dest="number", type=whole(1), default=20, help="How many (20).")
+    verb.records()
     verb.json()
 
 
-def builds(feature: str | None, number: int, as_json: bool) -> None:
-    from mawasu.cli.context import ledger
+def builds(feature: str | None, number: int, records: str | None, as_json: bool) -> None:
+    from mawasu.cli import context
     from mawasu.cli.output import ago, emit, table
     from mawasu.words import short
 
-    name, found = ledger(feature)
-    state = found.state()
+    ledger = context.ledger(context.records(records), feature)
+    state = ledger.state()
     rows = [state.builds[one] for one in sorted(state.builds, reverse=True)[:number]]
     if as_json:
         emit([as_value(build) for build in rows])
@@ -37,7 +38,7 @@ def builds(feature: str | None, number: int, as_json: bool) -> None:
             ]
             for build in rows
         ],
-        f"no builds of {name} yet",
+        f"no builds of {ledger.feature} yet",
     )
 
 

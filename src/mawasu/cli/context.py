@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,13 @@ from mawasu.errors import UsageError
 from mawasu.home import Home
 
 if TYPE_CHECKING:
+    from mawasu.executor.records import Records
     from mawasu.ledger.ledger import Ledger
     from mawasu.platforms.local.services import LocalServices
 
+
+RECORDS = "MAWASU_RECORDS"
+"""Where the verbs that read look, when they are not told."""
 
 NAME_ONE = "name one (`mawasu builds NAME`, `mawasu show --feature NAME`), or push first"
 
@@ -23,27 +28,29 @@ def home() -> Home:
     return Home()
 
 
-def ledgers() -> dict[str, Ledger]:
-    """The ledgers of all features of the home, by name."""
-    from mawasu.ledger.ledger import Ledger, features
+def records(at: str | None) -> Records:
+    """Where builds are remembered: `gs://BUCKET`, or the home. Raises UsageError for anything else."""
+    from mawasu.executor.records import CloudRecords, LocalRecords
 
-    at = home()
-    return {name: Ledger(at.ledger, name, at.checkpoints) for name in features(at.ledger)}
+    at = at or os.environ.get(RECORDS)
+    if not at:
+        return LocalRecords(home())
+    from mawasu.google.client import Client
+    from mawasu.google.objects import bucket_of
+
+    bucket = bucket_of(at)
+    return CloudRecords(Client(), bucket, home().cache / "buckets" / bucket)
 
 
-def ledger(feature: str | None) -> tuple[str, Ledger]:
+def ledger(records: Records, feature: str | None) -> Ledger:
     """One feature's ledger; without a name, the only one there is."""
-    known = ledgers()
-    if feature is None and len(known) == 1:
-        return next(iter(known.items()))
-    if feature is None:
-        raise UsageError(
-            "which feature? there are " + (", ".join(known) or "none yet"),
-            "name one (`mawasu builds NAME`, `mawasu show --feature NAME`), or push first",
-        )
-    if feature not in known:
-        raise UsageError(f"no feature `{feature}`", "there are " + (", ".join(known) or "none yet: push first"))
-    return feature, known[feature]
+    known = records.features()
+    there = "there are " + (", ".join(known) or "none yet")
+    if feature is None and len(known) != 1:
+        raise UsageError(f"which feature? {there}", NAME_ONE)
+    if feature is not None and feature not in known:
+        raise UsageError(f"no feature `{feature}`", there + ("" if known else ": push first"))
+    return records.ledger(feature or known[0])
 
 
 def ask(request: dict[str, Any], timeout: float = 10.0) -> Iterator[dict[str, Any]]:

@@ -48,14 +48,14 @@ def planned(at: CommitOf, push: Push) -> Plan:
     """The plan of a working tree, against what the home has done so far (nothing, where there is no home)."""
     from mawasu.cli.context import home
     from mawasu.executor.known import known
-    from mawasu.ledger.ledger import Ledger
+    from mawasu.executor.records import LocalRecords
     from mawasu.plan import plan as decide
     from mawasu.platforms.local.workshop import Machine
     from mawasu.spec.environments import environment_of
-    from mawasu.store.directory import DirectoryStore
 
-    state = Ledger(home().ledger, at.feature.name, home().checkpoints).state()
+    records = LocalRecords(home())
+    state = records.ledger(at.feature.name).state()
     chosen = environment_of(at.feature, push.branch)
     environment, preview = (chosen.name, chosen.environment.preview) if chosen else ("", False)
-    facts = known(at, push, environment, state, Machine(), DirectoryStore(home().store))
+    facts = known(at, push, environment, state, Machine(), records.store)
     return decide(at.feature, at.tree, environment, facts, preview=preview)

@@ -43,9 +43,9 @@ def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, A
     from mawasu.cli.output import safe, say
     from mawasu.executor.build import Build, Shop
     from mawasu.executor.follow import lines
+    from mawasu.executor.records import LocalRecords
     from mawasu.home import Home
     from mawasu.ledger.entries import AnyBody, BuildQueued
-    from mawasu.ledger.ledger import Ledger
     from mawasu.platforms.local.sandbox import Direct
     from mawasu.platforms.local.workshop import LocalWorkshop
     from mawasu.words import Commit, Push
@@ -53,7 +53,8 @@ def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, A
     feature = at.feature.name
     home = Home(tree.repo / "mawasu").create()
     workshop = LocalWorkshop(home, Direct(), shared=Home().create(), terminal=not quiet)
-    ledger = Ledger(home.ledger, feature, home.checkpoints)
+    records = LocalRecords(home)
+    ledger = records.ledger(feature)
     number = max(ledger.state().builds, default=0) + 1
     push = Push("", tree.branch or "HEAD", None, Commit(tree.commit or "0" * 40), by="run", dirty=True)
 
@@ -64,6 +65,6 @@ def _run(file: str, at: CommitOf, tree: WorkingTree, quiet: bool) -> dict[str, A
     queued = BuildQueued(number, push, "", file)
     ledger.append(queued)
     told(queued)
-    shop = Shop(home, workshop, None, workshop.secrets.resolve, told=told)
+    shop = Shop(home, records, workshop, None, workshop.secrets.resolve, told=told)
     ended = Build(shop, ledger, ledger.state().builds[number], at).run(threading.Event())
     return {"feature": feature, "build": number, "result": ended.result, "reason": ended.reason}

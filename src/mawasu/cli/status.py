@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from mawasu.cli.arguments import Verbs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mawasu.executor.records import Records
     from mawasu.ledger.fold import BuildState, EnvironmentState, Serving, State
     from mawasu.words import RevisionStatus
 
@@ -21,32 +24,57 @@ COLOURS = {
 
 
 def register(verbs: Verbs) -> None:
-    verbs.add("status", status, "Show every environment: in sync, building, blocked (why), degraded.").json()
+    verb = verbs.add("status", status, "Show every environment: in sync, building, blocked (why), degraded.")
+    verb.records()
+    verb.json()
 
 
-def status(as_json: bool) -> None:
-    from mawasu.cli.context import home, is_up, ledgers
-    from mawasu.cli.output import ago, colour, emit, say, table
+def status(records: str | None, as_json: bool) -> None:
+    from mawasu.cli import context
+    from mawasu.cli.output import emit, say
+    from mawasu.executor.records import LocalRecords
+
+    at = context.records(records)
+    here = isinstance(at, LocalRecords)
+    rows = judged(at, _running() if here else None)
+    up = context.is_up() if here else None
+    if as_json:
+        where = {"up": up, "home": str(context.home().path)} if here else {"records": at.place}
+        emit({**where, "environments": rows})
+        return
+    say(_place(up) if here else f"by the records in {at.place}; they do not tell how the services are")
+    _table(rows)
+
+
+def judged(records: Records, running: Mapping[str, RevisionStatus] | None) -> list[dict[str, Any]]:
+    """Every environment. `running`: the revisions that run, by name; None where that is not known."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    names = records.features()
+    with ThreadPoolExecutor(8) as pool:
+        states = pool.map(lambda name: records.ledger(name).state(), names)
+        return [
+            {"feature": name, **judge(state, environment, running)}
+            for name, state in zip(names, states, strict=True)
+            for environment in state.environments.values()
+            if not environment.gone
+        ]
+
+
+def _place(up: dict[str, Any] | None) -> str:
+    from mawasu.cli.context import home
     from mawasu.daemon.lock import is_held
 
-    up = is_up()
-    running = _running()
-    rows: list[dict[str, Any]] = []
-    for name, ledger in ledgers().items():
-        state = ledger.state()
-        for environment in state.environments.values():
-            if not environment.gone:
-                rows.append({"feature": name, **judge(state, environment, running)})
-    if as_json:
-        emit({"up": up, "home": str(home().path), "environments": rows})
-        return
     if up:
-        say(f"up: {up['url']} · process {up['pid']} · sandbox {up['sandbox']} · limits by {up['limiter']}")
-    else:
-        held = is_held(home())
-        say(
-            "the daemon does not answer (`mawasu down` ends it)" if held else "mawasu is not up (`mawasu up` starts it)"
-        )
+        return f"up: {up['url']} · process {up['pid']} · sandbox {up['sandbox']} · limits by {up['limiter']}"
+    if is_held(home()):
+        return "the daemon does not answer (`mawasu down` ends it)"
+    return "mawasu is not up (`mawasu up` starts it)"
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    from mawasu.cli.output import ago, colour, table
+
     table(
         ["feature", "environment", "state", "serves", "since", "why"],
         [
@@ -64,8 +92,8 @@ def status(as_json: bool) -> None:
     )
 
 
-def judge(state: State, environment: EnvironmentState, running: dict[str, RevisionStatus]) -> dict[str, Any]:
-    """Desired against actual for one environment."""
+def judge(state: State, environment: EnvironmentState, running: Mapping[str, RevisionStatus] | None) -> dict[str, Any]:
+    """Desired against actual for one environment; without `running`, against what the ledger says is served."""
     from mawasu.words import short
 
     last = _last_build(state, environment.name)
@@ -85,13 +113,15 @@ def judge(state: State, environment: EnvironmentState, running: dict[str, Revisi
     }
 
 
-def _state(last: BuildState | None, serving: Serving | None, running: dict[str, RevisionStatus]) -> tuple[str, str]:
+def _state(
+    last: BuildState | None, serving: Serving | None, running: Mapping[str, RevisionStatus] | None
+) -> tuple[str, str]:
     """In one word, and why: what is broken now comes before what did not get there."""
     from mawasu.words import Health, Result
 
     if last is not None and last.result is None:
         return "building", f"build {last.number}: {_current(last)}"
-    if serving is not None:
+    if serving is not None and running is not None:
         health = running.get(serving.revision)
         if health is None:
             return "down", "its processes are not running"

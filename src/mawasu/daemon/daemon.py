@@ -21,6 +21,7 @@ from mawasu.executor.commit import git_dir
 from mawasu.executor.follow import follow
 from mawasu.executor.logs import FileLog
 from mawasu.executor.queue import Job, Queue
+from mawasu.executor.records import LocalRecords
 from mawasu.executor.sites import Live, Sites
 from mawasu.git.repository import heads
 from mawasu.home import Home
@@ -45,10 +46,16 @@ class Daemon:
         settings = load(home)
         self.log = FileLog(home.path / "daemon.log")
         self.platform = LocalPlatform(home, port=settings.port, trust_pushers=trust_pushers)
-        self.ledgers = Ledgers(home)
+        records = LocalRecords(home)
+        self.ledgers = Ledgers(records)
         live = Live(self.platform.services, Sites(self.platform.gateway))
         self.shop = Shop(
-            home, self.platform, live, self.platform.secrets.resolve, tuple(Path(path) for path in settings.data)
+            home,
+            records,
+            self.platform,
+            live,
+            self.platform.secrets.resolve,
+            tuple(Path(path) for path in settings.data),
         )
         self.queue = Queue(settings.builds, self._bug)
         self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)

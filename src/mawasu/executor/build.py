@@ -16,7 +16,7 @@ from mawasu.executor.commit import CommitOf, git_dir, read_feature
 from mawasu.executor.deploy import Deploy
 from mawasu.executor.documents import faults_of
 from mawasu.executor.known import known
-from mawasu.executor.logs import FileLog, log_path
+from mawasu.executor.records import Records
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import Walk, do
 from mawasu.git.repository import read_tree
@@ -50,7 +50,8 @@ class Locks:
 class Shop:
     """What all builds of a home share."""
 
-    home: Home
+    home: Home  # repositories, and room to work in
+    records: Records
     workshop: Workshop
     live: Live | None  # None: nothing is served here (`mawasu run`)
     secrets: Secrets
@@ -201,7 +202,7 @@ class Build:
             name_artifact(walk.workshop.store, walk.plan.feature, push.branch, push.new, what, digest)
 
     def _do(self, step: Step, walk: Walk, cancel: Cancel) -> Outcome:
-        log = FileLog(log_path(self.shop.home, walk.plan.feature, self.build.number, step.name))
+        log = self.shop.records.log(walk.plan.feature, self.build.number, step.name)
         self._append(StepStarted(self.build.number, step.name, step.key))
         try:
             if step.kind.pure:

@@ -60,7 +60,7 @@ def follow(
             since = told = time.monotonic()
         if not wait or until():
             return
-        ledger.wait(number, 0.5)
+        ledger.wait(number, max(0.5, 2 * ledger.poll))
         if running and time.monotonic() - told >= SIGN_OF_LIFE:
             told = time.monotonic()
             yield f"  {running} … {told - since:.0f} s"

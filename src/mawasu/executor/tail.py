@@ -5,32 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from mawasu.executor.logs import log_path
-from mawasu.home import Home
+from mawasu.executor.records import Records
 from mawasu.ledger.ledger import Ledger
 
 POLL = 0.05
+"""Seconds between looks at a log on this machine; one that is far away is looked at as often as its ledger."""
 
 
-def tail(
-    home: Home, ledger: Ledger, feature: str, build: int, step: str | None, live: bool
-) -> Iterator[tuple[str, str]]:
+def tail(records: Records, ledger: Ledger, build: int, step: str | None, live: bool) -> Iterator[tuple[str, str]]:
     """(step, line) of every line. With `live`, waits for more until the build is finished."""
     read: dict[str, int] = {}
+    done: set[str] = set()  # finished and read to the end
     while True:
         state = ledger.state().builds[build]
         finished = state.result is not None
-        for name in [found.name for found in state.steps]:
-            if step in (None, name):
-                path = log_path(home, feature, build, name)
-                if path.exists():
-                    with path.open("rb") as file:
-                        file.seek(read.get(name, 0))
-                        data = file.read()
-                    whole = data if finished else data[: data.rfind(b"\n") + 1]
-                    read[name] = read.get(name, 0) + len(whole)
-                    for line in whole.decode(errors="replace").splitlines():
-                        yield name, line
+        for found in state.steps:
+            name, ended = found.name, finished or found.outcome is not None
+            if step not in (None, name) or not found.started or (name in done and not finished):
+                continue  # at the end of all, once more: a step of a build that was cut off may have begun again
+            data = records.read_log(ledger.feature, build, name, read.get(name, 0))
+            whole = data if ended else data[: data.rfind(b"\n") + 1]
+            read[name] = read.get(name, 0) + len(whole)
+            if ended:
+                done.add(name)
+            for line in whole.decode(errors="replace").splitlines():
+                yield name, line
         if finished or not live:
             return
-        time.sleep(POLL)
+        time.sleep(max(POLL, ledger.poll))

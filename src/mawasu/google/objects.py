@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from mawasu.errors import UsageError
 from mawasu.google.call import Call, path
 from mawasu.google.faults import GoogleError, NotFoundError
 from mawasu.words import Value
@@ -42,6 +44,14 @@ class Upload(NamedTuple):
     call: Call
     headers: Mapping[str, str]
     content: bytes
+
+
+def bucket_of(url: str) -> str:
+    """The name in `gs://BUCKET`. Raises UsageError (cloud.google.com/storage/docs/buckets#naming)."""
+    match = re.fullmatch(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/?", url)
+    if match is None:
+        raise UsageError(f"{url!r} is no bucket", "write it as gs://BUCKET, without a path")
+    return match[1]
 
 
 def found(answer: Mapping[str, Any]) -> Found:

@@ -1,4 +1,4 @@
-"""States kept on disk so that opening a long ledger does not read all of it. A cache: without it only time is lost."""
+"""States kept so that opening a long ledger does not read all of it. A cache: without it only time is lost."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import hashlib
 import pkgutil
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -18,7 +19,6 @@ from mawasu.ledger.fold import BuildState, Done, EnvironmentState, ReleaseState,
 from mawasu.ledger.table import Table
 from mawasu.words import Digest
 
-EVERY = 256  # entries
 _KEPT = 2
 _NAME = re.compile(r"([0-9]{12})-([0-9a-f]{64})\.msgpack")
 
@@ -63,53 +63,89 @@ def _decode(payload: memoryview) -> State:
     )
 
 
-def save(directory: Path, state: State) -> None:
-    """Write the state down, named by the entry it folds; on a disk that takes no writes, nothing happens."""
+class Box(Protocol):
+    """A place for small files by name. A cache: what it cannot keep, it forgets without a word."""
+
+    def names(self) -> Iterable[str]: ...
+
+    def read(self, name: str) -> bytes | None: ...
+
+    def write(self, name: str, *parts: bytes | memoryview) -> bool:
+        """Whether it could be kept."""
+
+    def remove(self, name: str) -> None: ...
+
+
+class DirectoryBox:
+    """Files of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def names(self) -> list[str]:
+        try:
+            return [path.name for path in self._directory.iterdir()]
+        except OSError:
+            return []
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self._directory / name).read_bytes()
+        except OSError:
+            return None
+
+    def write(self, name: str, *parts: bytes | memoryview) -> bool:
+        temporary = self._directory / f".{secrets.token_hex(8)}"
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                with temporary.open("xb") as file:
+                    file.writelines(parts)
+                temporary.replace(self._directory / name)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            (self._directory / name).unlink(missing_ok=True)
+
+
+def save(box: Box, state: State) -> None:
+    """Keep the state, named by the entry it folds; where nothing can be written, nothing happens."""
     assert state.head is not None
     payload = memoryview(_encode(state))
-    path = directory / f"{state.number:012d}-{state.head[7:]}.msgpack"
-    temporary = path.with_name(f".{secrets.token_hex(8)}")
-    with contextlib.suppress(OSError):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(_seal(payload))
-                file.write(payload)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        for _, _, old in _found(directory)[_KEPT:]:
-            old.unlink(missing_ok=True)
+    if box.write(f"{state.number:012d}-{state.head[7:]}.msgpack", _seal(payload), payload):
+        for _, _, old in _found(box)[_KEPT:]:
+            box.remove(old)
 
 
-def load(directory: Path, digest_at: Callable[[int], Digest | None]) -> State:
+def load(box: Box, digest_at: Callable[[int], Digest | None]) -> State:
     """The newest state that folds this very ledger, or an empty one.
 
     `digest_at(number)` is the digest of that entry as the ledger holds it. A checkpoint of another ledger, of other
     rules than this code's, or one with a flipped bit is passed over.
     """
-    for number, head, path in _found(directory):
+    for number, head, name in _found(box):
         if digest_at(number) == head:
-            state = _read(path)
+            state = _read(box.read(name))
             if state is not None and (state.number, state.head) == (number, head):
                 return state
     return State()
 
 
-def _found(directory: Path) -> list[tuple[int, Digest, Path]]:
+def _found(box: Box) -> list[tuple[int, Digest, str]]:
     """Checkpoints by the entry in their names, newest first."""
-    try:
-        matches = [(_NAME.fullmatch(path.name), path) for path in directory.iterdir()]
-    except OSError:
-        return []
-    return sorted(((int(m[1]), Digest("sha256:" + m[2]), path) for m, path in matches if m), reverse=True)
+    matches = (_NAME.fullmatch(name) for name in box.names())
+    return sorted(((int(m[1]), Digest("sha256:" + m[2]), m[0]) for m in matches if m), reverse=True)
 
 
-def _read(path: Path) -> State | None:
-    try:
-        data = memoryview(path.read_bytes())
-    except OSError:
+def _read(found: bytes | None) -> State | None:
+    if found is None:
         return None
+    data = memoryview(found)
     if data[:32] != _seal(data[32:]):
         return None
     collecting = gc.isenabled()
@@ -125,13 +161,13 @@ def _read(path: Path) -> State | None:
 
 def _seal(payload: memoryview) -> bytes:
     """A digest over the state and over the rules that made it."""
-    hasher = hashlib.sha256(_rules())
+    hasher = hashlib.sha256(rules())
     hasher.update(payload)
     return hasher.digest()
 
 
 @cache
-def _rules() -> bytes:
+def rules() -> bytes:
     """Digest of the code that folds: a state folded by other code is as foreign as one of another ledger."""
     sources = (pkgutil.get_data("mawasu.ledger", name) or b"" for name in ("entries.py", "fold.py", "checkpoints.py"))
     return hashlib.sha256(b"\0".join(sources)).digest()

@@ -20,8 +20,9 @@ from mawasu.errors import CancelledError
 from mawasu.home import Home
 from mawasu.ledger.entries import Collected, Entry
 from mawasu.ledger.fold import State, apply
-from mawasu.ledger.ledger import Ledger, features
+from mawasu.ledger.ledger import Ledger
 from mawasu.ledger.references import digests_in, kept, living_plans, outdated, unreferenced
+from mawasu.ledger.shelf import DirectoryShelf, features
 from mawasu.store.directory import DirectoryStore
 from mawasu.store.durable import in_work, reported
 from mawasu.store.names import ARTIFACTS
@@ -64,7 +65,7 @@ def collect(
     now = time.time()
     states, recorded = {}, {}
     for feature in features(home.ledger):
-        ledger = Ledger(home.ledger, feature, home.checkpoints)
+        ledger = Ledger(DirectoryShelf(home.ledger, feature, home.checkpoints))
         states[feature], body = _record(ledger, now - previews, dry_run=dry_run)
         if body is not None:
             recorded[feature] = body

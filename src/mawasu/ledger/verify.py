@@ -11,8 +11,8 @@ from mawasu.errors import CorruptError, PlatformError
 from mawasu.home import Home
 from mawasu.ledger.entries import decode
 from mawasu.ledger.fold import State, apply_into
-from mawasu.ledger.ledger import entry_path, features
 from mawasu.ledger.references import required
+from mawasu.ledger.shelf import entry_path, features
 from mawasu.store.directory import DirectoryStore
 from mawasu.words import Digest, digest_of
 
