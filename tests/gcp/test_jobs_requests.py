@@ -13,10 +13,12 @@ from mawasu.errors import StepError
 from mawasu.google import logging, vertex
 from mawasu.google.vertex import Job, Pool, State
 from mawasu.platforms.gcp import joboutcome, machines
+from mawasu.platforms.gcp.jobfiles import Told
 from mawasu.platforms.gcp.jobs import labels, pools
-from mawasu.platforms.gcp.machines import choose
+from mawasu.platforms.gcp.machines import Chosen, choose
+from mawasu.platforms.gcp.names import Cloud
 from mawasu.spec.feature import GcpTraining
-from mawasu.words import Image, JobSpec, Resources, Source, Tree, digest_of
+from mawasu.words import Image, JobSpec, Resources, Result, Source, Tree, digest_of
 from tests.google.double import schema
 
 GIB = 2**30
@@ -238,3 +240,38 @@ def test_a_status_beyond_128_tells_a_signal() -> None:
         "SIGTERM",
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "result", "message"),
+    [
+        (
+            Told("memory", 137),
+            Result.OUT_OF_MEMORY,
+            "out of memory: train needs more than its 16384 MiB (e2-standard-4)",
+        ),
+        (Told("timeout", 137), Result.TIMED_OUT, "train was not done after 3600 s"),
+        (Told("told", 143), Result.FAILED, "train: its machine was taken away"),
+        (Told("exit", 137), Result.FAILED, "train was killed by SIGKILL"),
+        (Told("exit", 2, last="so\nit is"), Result.FAILED, "train ended with status 2: so it is"),
+        (Told("refused", 1, message="train wrote nothing"), Result.FAILED, "train wrote nothing"),
+    ],
+)
+def test_the_job_itself_is_believed_before_vertex_ai(told: Told, result: Result, message: str) -> None:
+    error = {"code": 3, "message": "The replica workerpool0-0 exited with a non-zero status of 1."}
+    answer = {
+        "name": f"{PARENT}/customJobs/7",
+        "createTime": "2026-01-01T00:00:00Z",
+        "startTime": "2026-01-01T00:01:00Z",
+        "endTime": "2026-01-01T00:03:00Z",
+        "state": "JOB_STATE_FAILED",
+        "error": error,
+    }
+    cloud = Cloud("acme", "1", "europe-west1", "acme-mawasu")
+    job = JobSpec("a/b/1234567/train", "true", Source("", "", Tree({})), Image(digest_of(b"i"), JOB.image), resources())
+    chosen, seen = Chosen("e2-standard-4", 16 * GIB), vertex.seen(answer)
+    fault = joboutcome.fault_of(job, cloud, chosen, seen, told)
+    assert fault is not None
+    assert fault[:2] == (result, message)
+    facts = joboutcome.facts_of(job, cloud, chosen, seen, told, found=False)
+    assert (facts["seconds_queued"], facts["seconds_running"]) == (60, 120)

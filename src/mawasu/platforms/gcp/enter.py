@@ -22,7 +22,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import stat
 import subprocess
@@ -420,41 +419,34 @@ def directory(variable: str) -> str:
 def run(spec: Spec, bucket: Path, out: Path, chief: bool) -> dict[str, Any]:
     """Do the job; what `outcome.json` says of it."""
     place = workspace()
-    try:
-        contract, outputs = lay_out(spec, bucket, place)
-        secrets = secrets_of(spec["secrets"])
-        environ = {**os.environ, **spec["environ"], **secrets, **settings(spec, place), **contract}
-        printed = Printed(secrets.values())
-        killed = killed_for_memory()
-        began = time.monotonic()
-        command = Command(spec["command"], place / "files" / spec["root"], environ, printed)
-        status = command.wait(spec["timeout"])
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        outcome: dict[str, Any] = {
-            "end": command.end,
-            "status": status,
-            "last": printed.last[:300],
-            "seconds": round(time.monotonic() - began, 3),
-            "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
-            "peak_memory": used.ru_maxrss * 1024,
-            "blas": environ.get("OPENBLAS_CORETYPE", ""),
-        }
-        if (
-            status == 128 + signal.SIGKILL
-            and command.end == "exit"
-            and (killed is None or killed != killed_for_memory())
-        ):
-            outcome["end"] = "memory"
-        if outcome["end"] == "exit" and status == 0 and chief:
-            try:
-                wanted = judged(spec, outputs)
-                deliver(spec["step"], wanted, outputs, out)
-            except Refused as fault:
-                return {**outcome, "end": "refused", "message": fault.message, "hint": fault.hint}
-            outcome["outputs"] = wanted
-        return outcome
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    contract, outputs = lay_out(spec, bucket, place)
+    secrets = secrets_of(spec["secrets"])
+    environ = {**os.environ, **spec["environ"], **secrets, **settings(spec, place), **contract}
+    printed = Printed(secrets.values())
+    killed = killed_for_memory()
+    began = time.monotonic()
+    command = Command(spec["command"], place / "files" / spec["root"], environ, printed)
+    status = command.wait(spec["timeout"])
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    outcome: dict[str, Any] = {
+        "end": command.end,
+        "status": status,
+        "last": printed.last[:300],
+        "seconds": round(time.monotonic() - began, 3),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
+        "peak_memory": used.ru_maxrss * 1024,
+        "blas": environ.get("OPENBLAS_CORETYPE", ""),
+    }
+    if status == 128 + signal.SIGKILL and command.end == "exit" and (killed is None or killed != killed_for_memory()):
+        outcome["end"] = "memory"
+    if outcome["end"] == "exit" and status == 0 and chief:
+        try:
+            wanted = judged(spec, outputs)
+            deliver(spec["step"], wanted, outputs, out)
+        except Refused as fault:
+            return {**outcome, "end": "refused", "message": fault.message, "hint": fault.hint}
+        outcome["outputs"] = wanted
+    return outcome
 
 
 def main(arguments: list[str]) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from mawasu.errors import CancelledError
+from mawasu.errors import CancelledError, PlatformError
 from mawasu.google import vertex
 from mawasu.google.client import Client, LostError
 from mawasu.google.faults import GoogleError
@@ -25,6 +25,12 @@ from mawasu.ports import Cancel
 
 KEY: Final = "mawasu-key"
 ATTEMPT: Final = "mawasu-attempt"
+
+
+class NoQuotaError(PlatformError):
+    """The project may not have so many machines, says Vertex AI before it takes the job."""
+
+    code = "quota"
 
 
 class Grace(msgspec.Struct, frozen=True):
@@ -62,7 +68,7 @@ class Claims:
     def claim(self, stage: Callable[[], Callable[[int], Job]]) -> Claimed:
         """The job that lives or has succeeded, or else a new one; `stage` puts its files in place and says what it is.
 
-        Raises GoogleError when Vertex AI refuses it, CancelledError when given up before there is one.
+        Raises NoQuotaError or GoogleError when Vertex AI refuses it, CancelledError when given up before there is one.
         """
         job: Callable[[int], Job] | None = None
         while True:
@@ -100,7 +106,10 @@ class Claims:
 
     def _jobs(self) -> list[Seen]:
         call = vertex.labelled(self._cloud.parent, KEY, self._mark)
-        return [vertex.seen(answer) for answer in self._client.pages(call, "customJobs")]
+        found = [vertex.seen(answer) for answer in self._client.pages(call, "customJobs")]
+        return [
+            one for one in found if one.labels.get(KEY) == self._mark
+        ]  # to take another's model is the worst of all
 
     def _usable(self, there: list[Seen]) -> Seen | None:
         """The oldest that has succeeded and left its outcome, or that lives; younger ones that live are cancelled."""
@@ -134,6 +143,8 @@ class Claims:
             except (LostError, GoogleError) as error:
                 if isinstance(error, GoogleError) and error.status < 500:
                     self._bucket.delete(self._intention(attempt))
+                    if error.status == 429:
+                        raise NoQuotaError(error.message, error.hint) from error
                     raise
                 if (found := self._appeared(attempt)) is not None:
                     return found

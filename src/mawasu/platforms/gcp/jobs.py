@@ -18,7 +18,7 @@ from mawasu.google.faults import GoogleError
 from mawasu.google.storage import Bucket
 from mawasu.google.vertex import DAY, ENDED, Job, Pool, Seen, State
 from mawasu.platforms.gcp import joboutcome, machines
-from mawasu.platforms.gcp.jobclaim import ATTEMPT, KEY, Claimed, Claims, Grace
+from mawasu.platforms.gcp.jobclaim import ATTEMPT, KEY, Claimed, Claims, Grace, NoQuotaError
 from mawasu.platforms.gcp.jobfiles import Given, Told, ingest, stage, step_of, told
 from mawasu.platforms.gcp.joblogs import JobLog
 from mawasu.platforms.gcp.machines import Chosen
@@ -103,9 +103,7 @@ class GcpJobs:
                 claimed = claims.claim(stage_all)
             except CancelledError:
                 return Outcome(Result.CANCELLED, message=f"{step_of(job)} was given up")
-            except GoogleError as error:
-                if error.status != 429:
-                    raise
+            except NoQuotaError as error:
                 fault = joboutcome.no_machine(job, self._cloud, chosen, error.message)
                 return joboutcome.outcome(fault, 0.0, {"machine": joboutcome.shown(chosen)})
             follower = _Follower(self._cloud, self._client, claims, claimed, self._pace, log, cancel)
@@ -250,9 +248,9 @@ class _Follower:
                 return vertex.seen(self._client.send(vertex.get(last.name)))
             except PlatformError as error:
                 passing = not isinstance(error, GoogleError) or error.status == 429 or error.status >= 500
-                if not passing or time.monotonic() - since > self._pace.trouble or self._cancel.is_set():
+                if not passing or time.monotonic() - since > self._pace.trouble:
                     raise
-                self._cancel.wait(self._pace.poll)
+                time.sleep(self._pace.poll)
 
     def _drain(self, seen: Seen) -> None:
         """The rest of the log: lines come some seconds after they were printed."""
