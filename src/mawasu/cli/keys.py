@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from mawasu.cli.arguments import Verb, Verbs
@@ -48,9 +49,9 @@ def create(consumer: str, grant: list[str] | None, days: float | None, records: 
 
     from mawasu.cli.output import emit, note, say
 
-    ring = _ring(records)
     expires = time.time() + days * 86400 if days is not None else None
-    public, token = ring.create(consumer, tuple(grant or ["*/*"]), expires)
+    with _ring(records) as ring:
+        public, token = ring.create(consumer, tuple(grant or ["*/*"]), expires)
     _refresh(records)
     if as_json:
         emit({**msgspec.to_builtins(public), "key": token})
@@ -67,7 +68,8 @@ def list_keys(records: str | None, as_json: bool) -> None:
 
     from mawasu.cli.output import ago, emit, table
 
-    found = _ring(records).list()
+    with _ring(records) as ring:
+        found = ring.list()
     if as_json:
         emit([msgspec.to_builtins(key) for key in found])
         return
@@ -78,7 +80,8 @@ def list_keys(records: str | None, as_json: bool) -> None:
 def revoke(key: str, records: str | None, as_json: bool) -> None:
     from mawasu.cli.output import emit, say
 
-    _ring(records).revoke(key)
+    with _ring(records) as ring:
+        ring.revoke(key)
     _refresh(records)
     if as_json:
         emit({"revoked": key})
@@ -100,19 +103,21 @@ def _bucket(records: str | None) -> str:
     return bucket_of(at)
 
 
-def _ring(records: str | None) -> Ring:
+@contextmanager
+def _ring(records: str | None) -> Iterator[Ring]:
     if bucket := _bucket(records):
         from mawasu.google.client import Client
         from mawasu.google.storage import Bucket
         from mawasu.platforms.gcp import keys, names
 
-        client = Client()
-        kept = Bucket(client, bucket)
-        return keys.KeyRing(kept, keys.KeySets(client, names.published(bucket), kept))
+        with Client() as client:
+            kept = Bucket(client, bucket)
+            yield keys.KeyRing(kept, keys.KeySets(client, names.published(bucket), kept))
+        return
     from mawasu.cli.context import home
     from mawasu.platforms.local.keys import KeyRing
 
-    return KeyRing(home().create())
+    yield KeyRing(home().create())
 
 
 def _refresh(records: str | None) -> None:
