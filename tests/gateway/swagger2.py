@@ -86,7 +86,7 @@ BODY = closed(
 )
 BACKEND = closed(
     ("address", "jwt_audience", "path_translation", "protocol", "deadline"),
-    address={"type": "string", "pattern": "^https?://[^/]+$"},
+    address={"type": "string", "pattern": "^https?://[^/]+(/-open)?$"},
     jwt_audience=TEXT,
     path_translation={"const": "APPEND_PATH_TO_ADDRESS"},
     protocol={"enum": ["h2", "http/1.1"]},

@@ -17,6 +17,7 @@ from mawasu.errors import SpecError
 from mawasu.gateway import espv2, swagger, templates
 from mawasu.gateway.openapi import METHODS, read
 from mawasu.gateway.swagger import Backed, Compiled, compile
+from mawasu.serving import behind
 from mawasu.words import Endpoint, Site
 from tests.gateway import swagger2
 from tests.gateway.machinery import Issuer, document
@@ -107,7 +108,7 @@ def test_pre_flights_pass_for_the_site_that_says_so_and_for_no_other() -> None:
 
 
 def test_paths_of_one_shape_become_one_whatever_their_variables_are_called() -> None:
-    paths = {"/x/{a-b}": {"get": {"security": []}}, "/x/{c}": {"post": {"security": []}}}
+    paths: dict[str, Any] = {"/x/{a-b}": {"get": {"security": []}}, "/x/{c}": {"post": {"security": []}}}
     found = made(json.dumps(HEAD | {"paths": paths}))
     assert [(path, list(item)) for path, item in found["paths"].items()] == [
         ("/flight-delay/production/x/{a_b}", ["get", "post"])
@@ -148,6 +149,24 @@ definitions:
     assert [one["name"] for one in operation["parameters"]] == ["id", "tags", "body"]
     assert operation["responses"]["200"]["schema"] == {"$ref": "#/definitions/production_Thing"}
     assert found["definitions"] == {"production_Thing": {"type": "object", "properties": {"id": {"type": "integer"}}}}
+
+
+def test_the_back_end_is_told_where_nothing_was_verified() -> None:
+    found = made(
+        json.dumps(json.loads(document(a=[{"key": []}], b=[])) | {"x-google-endpoints": [{"allowCors": True}]})
+    )
+    called = {(path, method): one["x-google-backend"] for path, method, one in swagger2.operations(found)}
+    url = site("").url
+    assert {where: one["address"].removeprefix(url) for where, one in called.items()} == {
+        ("/flight-delay/production/a", "get"): "",
+        ("/flight-delay/production/a", "options"): behind.OPEN,
+        ("/flight-delay/production/b", "get"): behind.OPEN,
+        ("/flight-delay/production/b", "options"): behind.OPEN,
+    }
+    assert {one["jwt_audience"] for one in called.values()} == {url}
+    (keyed,) = [one for _, _, one in swagger2.operations(made(document(a=[{"key": []}]), keys="google"))]
+    assert keyed["x-google-backend"]["address"] == url + behind.OPEN  # Google's keys verify no token
+    assert swagger.OPEN == behind.OPEN
 
 
 QUOTA = """

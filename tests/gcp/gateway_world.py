@@ -120,6 +120,7 @@ def _cloud_run(made: World) -> None:
         if name in services:
             raise refuse(409, f"Resource '{name}' already exists.")
         service = {**request.body, "name": f"{request.params['parent']}/services/{name}", "etag": "e0"}
+        service["reconciling"] = True
         services[name] = service
         return double.operation(RUN, "v2", request.params["parent"], lambda: settle(service))
 
@@ -143,6 +144,7 @@ def _cloud_run(made: World) -> None:
             raise refuse(409, "The service was changed by somebody else.", code="ABORTED")
         for key in request.query["updateMask"].split(","):
             service[key] = request.body[key]
+        service |= {"etag": f"e{double.number_of()}", "reconciling": True}
         return double.operation(RUN, "v2", made.cloud.parent, lambda: settle(service))
 
     def settle(service: Dict) -> Dict:
@@ -153,7 +155,7 @@ def _cloud_run(made: World) -> None:
         starts = version is None or (known is not None and version in known.documents)
         revision = service["template"]["revision"]
         path = f"{service['name']}/revisions/{revision}"
-        service |= {"etag": f"e{double.number_of()}", "uri": f"https://{HOST}", "latestCreatedRevision": path}
+        service |= {"reconciling": False, "uri": f"https://{HOST}", "latestCreatedRevision": path}
         if starts:
             service["latestReadyRevision"] = path
         state = "CONDITION_SUCCEEDED" if starts else "CONDITION_FAILED"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mawasu.errors import PlatformError, SpecError
+from mawasu.cli import keys
+from mawasu.errors import PlatformError, SpecError, UsageError
 from mawasu.gateway import espv2
 from mawasu.google.call import Call
 from mawasu.google.client import Client, LostError
@@ -207,6 +208,22 @@ def test_keys_that_open_the_feature_are_published_and_nothing_else_of_them(googl
     assert {one.body["cacheControl"] for one in written} == {"no-store"}
     assert token not in str(google.double.requests)
     assert "shop" not in str([one.body for one in written])
+
+
+def test_mawasu_keys_works_on_the_records_of_a_project(google: World, capsys: pytest.CaptureFixture[str]) -> None:
+    google.gateway().switch([api(x=KEY)])
+    at = f"gs://{google.cloud.bucket}"
+    keys.create("shop", [f"{FEATURE}/production"], None, at, as_json=False)
+    token, note = capsys.readouterr()
+    assert len(token.strip().split(".")) == 3
+    assert "within 60 s" in note
+    (made,) = google.ring.list()
+    keys.list_keys(at, as_json=False)
+    assert made.id in capsys.readouterr().out
+    keys.revoke(made.id, at, as_json=False)
+    assert (google.ring.list(), google.key_set) == ([], ["nobody"])
+    with pytest.raises(UsageError, match="no API key"):
+        keys.revoke(made.id, at, as_json=False)
 
 
 def test_keys_made_at_the_same_time_are_all_published(google: World) -> None:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
 
-from mawasu.cli.arguments import Verbs
+from mawasu.cli.arguments import Verb, Verbs
 
 if TYPE_CHECKING:
-    from mawasu.platforms.local.keys import KeyRing
+    from mawasu.words import PublicKey
+
+
+class Ring(Protocol):
+    """The keys of a home, or of a bucket."""
+
+    def create(self, consumer: str, grants: Sequence[str], expires: float | None = None) -> tuple[PublicKey, str]: ...
+
+    def list(self) -> Sequence[PublicKey]: ...
+
+    def revoke(self, name: str) -> PublicKey: ...
 
 
 def register(verbs: Verbs) -> None:
@@ -17,40 +29,47 @@ def register(verbs: Verbs) -> None:
     help = "feature/environment it opens; either may be `*`; may be said again."
     verb.add_argument("--for", dest="grant", action="append", help=help)
     verb.add_argument("--expires-in", dest="days", type=float, help="Days until it expires.")
-    verb.json()
-    keys.add("list", list_keys, "List the keys that are valid.").json()
+    _common(verb)
+    _common(keys.add("list", list_keys, "List the keys that are valid."))
     verb = keys.add("revoke", revoke, "Revoke a key: it opens nothing from now on.")
     verb.add_argument("key", help="Its id.")
+    _common(verb)
+
+
+def _common(verb: Verb) -> None:
+    help = "Where the keys are kept: gs://BUCKET of a project (default: $MAWASU_RECORDS, or the home's)."
+    verb.add_argument("--records", metavar="URL", help=help)
     verb.json()
 
 
-def create(consumer: str, grant: list[str] | None, days: float | None, as_json: bool) -> None:
+def create(consumer: str, grant: list[str] | None, days: float | None, records: str | None, as_json: bool) -> None:
     import time
 
     import msgspec
 
     from mawasu.cli.output import emit, note, say
 
-    ring = _ring()
     expires = time.time() + days * 86400 if days is not None else None
-    public, token = ring.create(consumer, tuple(grant or ["*/*"]), expires)
-    _refresh()
+    with _ring(records) as ring:
+        public, token = ring.create(consumer, tuple(grant or ["*/*"]), expires)
+    _refresh(records)
     if as_json:
         emit({**msgspec.to_builtins(public), "key": token})
         return
     say(token)  # alone on standard output, so that KEY=$(mawasu keys create …) works
     note(
         f"key {public.id} for {consumer} opens {', '.join(public.grants)}; "
-        "send it as the header x-api-key. It is not shown again."
+        f"send it as the header x-api-key{_when(records)}. It is not shown again."
     )
 
 
-def list_keys(as_json: bool) -> None:
+def list_keys(records: str | None, as_json: bool) -> None:
     import msgspec
 
     from mawasu.cli.output import ago, emit, table
 
-    found = _ring().list()
+    with _ring(records) as ring:
+        found = ring.list()
     if as_json:
         emit([msgspec.to_builtins(key) for key in found])
         return
@@ -58,29 +77,65 @@ def list_keys(as_json: bool) -> None:
     table(["id", "consumer", "opens", "created", "expires"], rows, "no keys (`mawasu keys create NAME` makes one)")
 
 
-def revoke(key: str, as_json: bool) -> None:
+def revoke(key: str, records: str | None, as_json: bool) -> None:
     from mawasu.cli.output import emit, say
 
-    _ring().revoke(key)
-    _refresh()
+    with _ring(records) as ring:
+        ring.revoke(key)
+    _refresh(records)
     if as_json:
         emit({"revoked": key})
     else:
-        say(f"key {key} is revoked")
+        say(f"key {key} is revoked{_when(records)}")
 
 
-def _ring() -> KeyRing:
+def _bucket(records: str | None) -> str:
+    """The bucket that keeps the keys; "" for the home."""
+    import os
+
+    from mawasu.cli.context import RECORDS
+
+    at = records or os.environ.get(RECORDS)
+    if not at:
+        return ""
+    from mawasu.google.objects import bucket_of
+
+    return bucket_of(at)
+
+
+@contextmanager
+def _ring(records: str | None) -> Iterator[Ring]:
+    if bucket := _bucket(records):
+        from mawasu.google.client import Client
+        from mawasu.google.storage import Bucket
+        from mawasu.platforms.gcp import keys, names
+
+        with Client() as client:
+            kept = Bucket(client, bucket)
+            yield keys.KeyRing(kept, keys.KeySets(client, names.published(bucket), kept))
+        return
     from mawasu.cli.context import home
     from mawasu.platforms.local.keys import KeyRing
 
-    return KeyRing(home().create())
+    yield KeyRing(home().create())
 
 
-def _refresh() -> None:
+def _refresh(records: str | None) -> None:
+    """The gateway of this machine hears of it at once; those of a project fetch what was published."""
+    if _bucket(records):
+        return
     from mawasu.cli.context import home
     from mawasu.platforms.local.gateway import refresh_keys
 
     refresh_keys(home())
+
+
+def _when(records: str | None) -> str:
+    if not _bucket(records):
+        return ""
+    from mawasu.gateway.espv2 import FORGET
+
+    return f" (within {FORGET} s)"
 
 
 def _expiry(expires: float | None) -> str:

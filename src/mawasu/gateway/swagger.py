@@ -1,8 +1,8 @@
 """The sites of one feature → one Swagger 2.0 document for Cloud Endpoints, which ESPv2 serves.
 
 The path of a request stays as it is on its way to the back end (`APPEND_PATH_TO_ADDRESS`), prefix and all; the server
-in front of the model takes the prefix off, told which by its environment. See decisions/0012-the-prefix-on-cloud-run.md
-for why ESPv2 cannot do it itself.
+in front of the model takes the prefix off (`serving/behind.py`). See decisions/0012-the-prefix-on-cloud-run.md for why
+ESPv2 cannot do it itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from mawasu.gateway.schemes import ISSUER, OURS
 from mawasu.words import Endpoint, Site, Value, digest_of_value
 
 FILE = "openapi.json"
+OPEN = "/-open"
+"""Before the path of a request for which no token was asked: what its headers say of identity is forged, or chance, for
+ESPv2 overwrites them only where it verified one (`serving/behind.py` reads this)."""
 CODES = {"default": {"description": ""}}
 
 
@@ -131,8 +134,9 @@ def _described(site: Site, url: str, shared: _Shared) -> None:
 
 
 def _put(shared: _Shared, site: Site, template: Template, method: str, said: Dict, url: str, deadline: float) -> None:
+    tokens = [name for one in said["security"] for name in one if ISSUER in shared.schemes[name]]
     backend = {
-        "address": url,
+        "address": url if tokens else url + OPEN,
         "path_translation": "APPEND_PATH_TO_ADDRESS",
         "jwt_audience": url,
         "protocol": "h2",  # Cloud Run's front speaks it with every service: one connection for all requests

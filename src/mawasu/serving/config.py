@@ -16,3 +16,6 @@ class Config(Value, frozen=True):
     queue: int = 1024
     deadline: float = 15.0  # a batch (command: a silent answer) that takes longer is given up
     max_body: int = 32 * 2**20  # bytes
+    prefix: str = (
+        ""  # behind Cloud Endpoints: /<feature>/<environment>, which its requests still have before their path
+    )

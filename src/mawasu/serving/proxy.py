@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpcore
 
+from mawasu.serving.behind import arrived
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.socketfile import no_link
@@ -61,6 +62,7 @@ class ProxyApp:
         self._release = (b"mawasu-release", config.release.encode())
         self._deadline = config.deadline
         self._max_body = config.max_body
+        self._prefix = config.prefix
         address = urlsplit(config.worker)  # of the user's own server, or the path of a socket
         self._origin = (address.hostname or "worker").encode(), address.port
         self._pool = httpcore.AsyncConnectionPool(
@@ -108,8 +110,10 @@ class ProxyApp:
                 await self._refuse(send, RequestError(503, "the API is not available at the moment", retry_after=1))
 
     def _request(self, scope: Scope, body: Body) -> httpcore.Request:
-        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        headers = end_to_end(scope["headers"])
+        path, headers = scope["raw_path"], end_to_end(scope["headers"])
+        if self._prefix:
+            path, headers = arrived(self._prefix, path, headers)
+        target = path + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         if body.more and not any(name == b"content-length" for name, _ in headers):
             headers.append((b"transfer-encoding", b"chunked"))  # this hop's own
         return httpcore.Request(

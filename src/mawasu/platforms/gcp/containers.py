@@ -74,6 +74,7 @@ def _server(spec: ServiceSpec, cloud: Cloud, redis: str) -> Container:
         command=bool(spec.handler.command),
         max_batch=spec.handler.max_batch,
         deadline=spec.handler.deadline,
+        prefix=f"/{spec.feature}/{spec.environment}",
     )
     told = msgspec.json.encode(config).decode()
     seconds = min(STARTUP, max(1, math.ceil(spec.resources.timeout)))

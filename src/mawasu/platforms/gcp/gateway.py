@@ -18,11 +18,10 @@ from urllib.parse import urlsplit
 from mawasu.errors import PlatformError, SpecError
 from mawasu.gateway import espv2, swagger
 from mawasu.gateway.forms import Fault
-from mawasu.google import servicemanagement
-from mawasu.google.call import Call, path
+from mawasu.google import run, servicemanagement
 from mawasu.google.client import Client
 from mawasu.google.faults import ConflictError, GoogleError, NotFoundError
-from mawasu.google.operations import FIRST, wait_for
+from mawasu.google.operations import FIRST, LONGEST, wait_for
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.keys import KeySets
 from mawasu.platforms.gcp.names import Cloud
@@ -31,7 +30,6 @@ from mawasu.words import Site
 
 Dict = dict[str, Any]
 
-RUN = "run.googleapis.com"
 PATIENCE = 600.0  # seconds for each thing to come about; a revision takes some ten
 _TO_REVISION = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
 
@@ -66,11 +64,12 @@ class GcpGateway:
         self._say = say
         self._first = first
         self._name = names.gateway(feature)
+        self._path = run.name_of(cloud.parent, self._name)
 
     @property
     def url(self) -> str:
         """Raises PlatformError before the first switch."""
-        service = self._client.find(self._get())
+        service = self._client.find(run.get(self._path))
         if service is None or not service.get("uri"):
             cause = f"{self._feature} has no gateway yet: there is no Cloud Run service {self._name}"
             raise PlatformError(cause, "the first build that serves it makes one")
@@ -154,17 +153,13 @@ class GcpGateway:
 
     # ------------------------------------------------------------------------------------------------ ESPv2
 
-    def _get(self) -> Call:
-        return Call("GET", RUN, path("v2", *self._cloud.parent.split("/"), "services", self._name))
-
     def _reserve(self) -> Dict:
         """The Cloud Run service, made if it is not there: its host name is the API's. Open to all, for ESPv2 checks.
 
         The check of callers is switched off rather than `allUsers` given the right to call: that is one request with
         the creation instead of one after it, and organisations that forbid members from outside allow it.
         """
-        service = self._client.find(self._get())
-        if service is None:
+        if self._client.find(run.get(self._path)) is None:
             labels = names.labels(self._feature)
             body = {
                 "labels": labels,
@@ -172,21 +167,10 @@ class GcpGateway:
                 "invokerIamDisabled": True,
                 "template": espv2.template(self._name, names.account(self._cloud, "gateway"), labels),
             }
-            where = path("v2", *self._cloud.parent.split("/"), "services")
-            call = Call("POST", RUN, where, {"serviceId": self._name}, body, again=True)
+            call = run.create(self._cloud.parent, self._name, body)
             with contextlib.suppress(ConflictError):  # by the attempt whose answer was lost, or by another build
-                self._wait(RUN, "v2", self._client.send(call))
-            service = self._client.send(self._get())
-        return self._with_uri(service)
-
-    def _with_uri(self, service: Dict) -> Dict:
-        deadline = time.monotonic() + PATIENCE
-        while not service.get("uri"):
-            if time.monotonic() > deadline:
-                raise PlatformError(f"{self._name} has no address after {PATIENCE:.0f} s", "run it again later")
-            time.sleep(self._first)
-            service = self._client.send(self._get())
-        return service
+                self._wait(run.HOST, "v2", self._client.send(call))
+        return self._until(lambda service: bool(service.get("uri")), "has no address")
 
     def _prepare(self, service: Dict, host: str, config: str) -> str:
         """A revision for this configuration that is ready and has no traffic yet; its name."""
@@ -207,29 +191,36 @@ class GcpGateway:
         return revision
 
     def _take(self, revision: str) -> None:
-        service = self._client.send(self._get())
+        service = self._client.send(run.get(self._path))
         if _traffic(service) != [_all(revision)]:
             self._patch({"traffic": [_all(revision)]}, service)
 
     def _patch(self, body: Dict, service: Dict) -> Dict:
         """Change the service unless somebody else has; the service as it is then."""
-        where = self._get().path
-        changed = {**body, **({"etag": service["etag"]} if service.get("etag") else {})}
-        call = Call("PATCH", RUN, where, {"updateMask": ",".join(sorted(body))}, changed)
         try:
-            self._wait(RUN, "v2", self._client.send(call))
+            self._wait(run.HOST, "v2", self._client.send(run.patch(self._path, service.get("etag", ""), body)))
         except ConflictError as error:
-            cause = f"another build changed the gateway {self._name} at the same moment"
-            raise PlatformError(cause, "run it again: it goes on from what is there now") from error
-        found: Dict = self._client.send(self._get())
-        return found
+            if not _is(self._settled(), body):  # else it was done by the attempt whose answer was lost
+                cause = f"another build changed the gateway {self._name} at the same moment"
+                raise PlatformError(cause, "run it again: it goes on from what is there now") from error
+        return self._settled()
+
+    def _settled(self) -> Dict:
+        """The service once Cloud Run has done what it was told."""
+        return self._until(lambda service: not service.get("reconciling"), "is not done with its last change")
+
+    def _until(self, fine: Callable[[Dict], bool], why: str) -> Dict:
+        deadline, pause = time.monotonic() + PATIENCE, self._first
+        while not fine(service := self._client.send(run.get(self._path))):
+            if time.monotonic() > deadline:
+                raise PlatformError(f"{self._name} {why} after {PATIENCE:.0f} s", "run it again later")
+            time.sleep(pause)
+            pause = min(LONGEST, pause * 1.5)
+        return dict(service)
 
     def _remove(self) -> None:
-        where = self._get().path
-        try:
-            self._wait(RUN, "v2", self._client.send(Call("DELETE", RUN, where)))
-        except NotFoundError:
-            return
+        with contextlib.suppress(NotFoundError):
+            self._wait(run.HOST, "v2", self._client.send(run.delete(self._path)))
 
     def _wait(self, host: str, version: str, operation: Dict) -> Any:
         return wait_for(self._client, host, version, operation, timeout=PATIENCE, first=self._first)
@@ -250,6 +241,14 @@ def _traffic(service: Dict) -> list[Dict]:
         for one in service.get("trafficStatuses", [])
         if one.get("percent")
     ]
+
+
+def _is(service: Dict, body: Dict) -> bool:
+    """Whether a service is as this change wants it, in revision and traffic."""
+    revision = body.get("template", {}).get("revision", "")
+    wanted = [(one["revision"], one["percent"]) for one in body["traffic"] if one["percent"]]
+    has = [(one["revision"], one["percent"]) for one in _traffic(service)]
+    return has == wanted and revision in ("", service.get("template", {}).get("revision"))
 
 
 def _name_of(service: Dict, kind: str) -> str:

@@ -37,8 +37,7 @@ class Cloud(Value, frozen=True):
 
     @property
     def published(self) -> str:
-        """The bucket of what everybody may read: the public halves of API keys, and nothing else."""
-        return f"{self.bucket}-keys"
+        return published(self.bucket)
 
 
 VARIABLE = "MAWASU_CLOUD"
@@ -71,6 +70,11 @@ ACCOUNTS = {
     "scheduler": "wakes `mawasu reconcile`",
 }
 """Service accounts by what they are for."""
+
+
+def published(bucket: str) -> str:
+    """The bucket of what everybody may read, beside the one of records: the public halves of API keys, nothing else."""
+    return f"{bucket}-keys"
 
 
 def account(cloud: Cloud, what: str) -> str:
