@@ -1,54 +1,64 @@
+"""A Cloud Storage that all tests of records share, empty for each; every request of theirs must have been right."""
+
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-import httpx
 import pytest
 
 from mawasu.google.client import Client
 from mawasu.google.storage import Bucket
-from tests.gcp.front import Front, running
+from tests.gcp.front import BUCKET, Front, running
+from tests.google.conftest import surround
 
 
 class Token:
-    """Credentials that somebody else has checked."""
+    """Credentials of mawasu-build, at hand."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
 
     def token(self) -> str:
-        return "t"
+        return self._token
 
-    def renew(self) -> None:
-        pass
+    def quota_project(self) -> str:
+        return ""
+
+    def renew(self, token: str) -> None:
+        """It is good for the whole test."""
 
     def id_token(self, audience: str) -> str:
-        return "i"
+        raise NotImplementedError
 
 
 @pytest.fixture(scope="session")
 def storage() -> Iterator[Front]:
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as front:
+    with running() as front:
         yield front
 
 
 @pytest.fixture
 def gcs(storage: Front) -> Iterator[Front]:
     """A Cloud Storage whose bucket `records` is empty."""
-    yield storage
     storage.reset()
-    server = storage.server
-    server.post("/_internal/delete_all").raise_for_status()
-    if server.get("/storage/v1/b/records").status_code == httpx.codes.NOT_FOUND:
-        server.post("/storage/v1/b", json={"name": "records"}).raise_for_status()
+    yield storage
+    assert storage.double.violations == []
+    assert storage.double.unchecked == []
+
+
+@pytest.fixture
+def machine(gcs: Front, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Front:
+    """For commands: the environment of a machine that has the double for Google, and credentials for it."""
+    surround(monkeypatch, gcs.double, tmp_path_factory.mktemp("google"))
+    return gcs
 
 
 @pytest.fixture
 def client(gcs: Front) -> Iterator[Client]:
-    made = Client(Token(), endpoint=gcs.url, first_wait=0.001)
-    yield made
-    made.http.close()
+    with Client(Token(gcs.token), endpoint=gcs.url, first_wait=0.001) as made:
+        yield made
 
 
 @pytest.fixture
 def bucket(client: Client) -> Bucket:
-    return Bucket(client, "records", chunk=256 * 2**10)
+    return Bucket(client, BUCKET, chunk=256 * 2**10)

@@ -145,11 +145,10 @@ def test_a_large_file_goes_in_chunks_and_comes_back(bucket: Bucket, gcs: Front, 
 def test_an_upload_that_is_cut_goes_on_where_it_was(
     bucket: Bucket, gcs: Front, tmp_path: Path, fault: str, which: int
 ) -> None:
-    gcs.skip = which
     if fault == "fail":
-        gcs.fail("/upload/*", "PUT", 503)
+        gcs.fail("/upload/*", "PUT", 503, skip=which)
     else:
-        gcs.cut_after_effect("/upload/*", "PUT")
+        gcs.cut_after_effect("/upload/*", "PUT", skip=which)
     assert bucket.upload("large", large(tmp_path / "up"), once=True)
     assert bucket.read("large") == LARGE
     sent = [one.headers["content-range"] for one in gcs.seen if one.method == "PUT"]
@@ -158,8 +157,7 @@ def test_an_upload_that_is_cut_goes_on_where_it_was(
 
 
 def test_a_session_that_google_forgot_begins_anew(bucket: Bucket, gcs: Front, tmp_path: Path) -> None:
-    gcs.skip = 2
-    gcs.fail("/upload/*", "PUT", 410)
+    gcs.fail("/upload/*", "PUT", 410, times=2, skip=2)
     assert bucket.upload("large", large(tmp_path / "up"))
     assert bucket.read("large") == LARGE
 
@@ -169,7 +167,7 @@ def test_an_upload_that_does_not_come_forward_ends(bucket: Bucket, gcs: Front, t
     with pytest.raises(GoogleError):
         bucket.upload("large", large(tmp_path / "up"))
     assert gcs.count("PUT") < 40
-    gcs.faults.clear()
+    gcs.clear()
     assert bucket.stat("large") is None
 
 
@@ -188,14 +186,16 @@ def test_a_file_that_changes_while_it_is_sent_makes_no_object(bucket: Bucket, tm
 
 def test_a_download_that_is_cut_goes_on_with_the_same_generation(bucket: Bucket, gcs: Front, tmp_path: Path) -> None:
     bucket.upload("large", large(tmp_path / "up"))
-    gcs.cut_answer("*/large", after=300_000, times=3)
+    gcs.cut_answer("*/large", times=3)
     bucket.download("large", tmp_path / "down")
     assert (tmp_path / "down").read_bytes() == LARGE
-    ranges = [one.headers.get("range") for one in gcs.seen if one.method == "GET"]
-    assert ranges == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
-    generations = {one.query.get("generation") for one in gcs.seen if "range" in one.headers}
-    assert len(generations) == 1
-    assert None not in generations
+    first, *later = [one for one in gcs.seen if one.method == "GET"]
+    begins = [int(one.headers["range"].removeprefix("bytes=").removesuffix("-")) for one in later]
+    assert begins == sorted(set(begins))
+    assert len(begins) == 3
+    assert begins[0] > 0
+    assert len({one.query["generation"] for one in later}) == 1
+    assert "generation" not in first.query
 
 
 def test_bytes_that_were_changed_on_the_way_are_refused(bucket: Bucket, gcs: Front, tmp_path: Path) -> None:

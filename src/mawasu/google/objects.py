@@ -178,9 +178,9 @@ def _of_an_object(call: Call) -> bool:
 
 
 def _insertion(bucket: str, kind: str, once: bool) -> Call:
-    query = {"uploadType": kind, "fields": _FIELDS}
     where = "/upload" + path("storage", "v1", "b", bucket, "o")
-    return Call("POST", HOST, where, {**query, **({"ifGenerationMatch": "0"} if once else {})}, again=True)
+    query = {"uploadType": kind, **({"ifGenerationMatch": "0"} if once else {})}
+    return Call("POST", HOST, where, query, again=True)
 
 
 def _facts(name: str, md5: str, mark: str) -> dict[str, Any]:
