@@ -13,7 +13,6 @@ import gzip
 import hashlib
 import io
 import tarfile
-import threading
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
@@ -56,8 +55,6 @@ class _Running:
     polls: int
     fate: Fate
     data: bytes | None = None
-    thread: threading.Thread | None = None
-    ended: tuple[str, Json] | None = None  # how, and what is added then
 
 
 @dataclass
@@ -177,17 +174,15 @@ class CloudBuild:
             return
         if running.build["status"] == "QUEUED":
             running.build |= {"status": "WORKING", "startTime": self._double.now()}
-            running.thread = threading.Thread(target=self._work, args=(running,), daemon=True)
-            running.thread.start()
-        running.polls -= 1
-        if running.polls < 0 and running.ended is not None and not running.fate.hangs:
-            status, more = running.ended
+        elif running.polls > 0 or running.fate.hangs:
+            running.polls -= 1
+        else:
+            status, more = self._work(running)
             running.build |= more
             self._end(running, status)
 
     def _end(self, running: _Running, status: str) -> None:
         running.build |= {"status": status, "finishTime": self._double.now()}
-        running.fate.hangs = True
 
     def _source(self, build: Json) -> bytes | None:
         """The context, as it is when the build is created."""
@@ -202,17 +197,15 @@ class CloudBuild:
         connection.close()
         return data if answer.status == 200 else None
 
-    def _work(self, running: _Running) -> None:
-        """A thread of its own: making an environment takes a second or two."""
+    def _work(self, running: _Running) -> tuple[str, Json]:
+        """Do it all: how it ended, and what is told of that."""
         build, fate = running.build, running.fate
         if fate.status:
             self._print(build, *fate.lines)
             failure = {"failureInfo": {"type": fate.failure, "detail": fate.failure.lower()}} if fate.failure else {}
-            running.ended = (fate.status, failure)
-            return
+            return fate.status, failure
         if build.get("source") and running.data is None:
-            running.ended = ("FAILURE", {"failureInfo": {"type": "FETCH_SOURCE_FAILED", "detail": "no such object"}})
-            return
+            return "FAILURE", {"failureInfo": {"type": "FETCH_SOURCE_FAILED", "detail": "no such object"}}
         try:
             files = _unpacked(running.data) if running.data is not None else {}
             pushed = [self._step(build, index, files) for index in range(len(build["steps"]))]
@@ -220,12 +213,11 @@ class CloudBuild:
             number, image = len(build["steps"]) - 1, build["steps"][-1]["name"]
             self._print(build, *(f'Step #{number} - "image": {line}' for line in failed.lines), "ERROR")
             self._print(build, f'ERROR: build step {number} "{image}" failed: step exited with non-zero status: 1')
-            running.ended = ("FAILURE", {"failureInfo": {"type": "USER_BUILD_STEP", "detail": "a step failed"}})
-            return
+            return "FAILURE", {"failureInfo": {"type": "USER_BUILD_STEP", "detail": "a step failed"}}
         for tags, made in filter(None, pushed):
             self._push(build, tags, made)
         self._print(build, "PUSH", "DONE")
-        running.ended = ("SUCCESS", {"results": {"buildStepImages": ["" for _ in build["steps"]]}})
+        return "SUCCESS", {"results": {"buildStepImages": ["" for _ in build["steps"]]}}
 
     def _step(self, build: Json, index: int, files: dict[str, bytes]) -> tuple[list[str], Path] | None:
         """The tags that a step pushes, and the environment of what it made; None for a step that makes no image."""
