@@ -62,7 +62,7 @@ class Kiln:
 
 def spec(files: Mapping[str, str | bytes], *, lock: str = "", dockerfile: str = "", name: str = NAME) -> ImageSpec:
     data = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
-    return ImageSpec(digest_of(repr((lock, dockerfile, sorted(data.items()))).encode()), lock, dockerfile, data, name)
+    return ImageSpec(digest_of(repr((lock, dockerfile, sorted(data.items()))).encode()), lock, data, name, dockerfile)
 
 
 def pinned(kiln: Kiln, code: str = "answer = 42\n", hashed: str = "") -> ImageSpec:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mawasu.errors import BlockedError, PlatformError, StepError
-from mawasu.words import Handler, Health
-from tests.gcp.floor import ECHO, Floor, a_floor, eventually
+from tests.gcp.floor import Floor, a_floor
 
 
 @pytest.fixture

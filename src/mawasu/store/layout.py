@@ -50,8 +50,8 @@ def write_tree(copy: Copy, manifest: Manifest, root: Path, threads: int) -> None
 
 def _lay_out(copy: Copy, manifest: Manifest, root: Path, threads: int) -> None:
     directories = {root, *(root / path for path in manifest.empty)}
-    for file in manifest.files:
-        directories.update(parent for parent in (root / file.path).parents if parent.is_relative_to(root))
+    for path in (*manifest.empty, *(file.path for file in manifest.files)):
+        directories.update(parent for parent in (root / path).parents if parent.is_relative_to(root))
     for directory in sorted(directories):
         directory.mkdir(exist_ok=True)
         directory.chmod(0o755)
