@@ -84,7 +84,7 @@ class NestedBuilds:
                 raise refusal(wanted.title, said.build, said.lines, rendered=context.rendered)
             log.write(f"build {said.build['id']} ended as {status.lower()}: once more")
         raise PlatformError(
-            f"{wanted.title}: {_TRIES} builds of the image ended before they were done", "run it again later"
+            f"{wanted.title}: a build of the image was begun {_TRIES} times, and never done", "run it again later"
         )
 
     # ------------------------------------------------------------------------------------------------ one build

@@ -127,7 +127,7 @@ def requirements(python: str) -> list[str]:
             more = {(needed, each) for each in ("", *one.extras)} - asked if installed else set()
             asked |= more
             waiting += sorted(more)
-    return sorted(found.values())
+    return [found[name] for name in sorted(found)]
 
 
 def _installed(name: str) -> str:
