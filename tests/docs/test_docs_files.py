@@ -67,7 +67,7 @@ def test_an_openapi_file_of_a_page_compiles(block: Block) -> None:
 def test_credentials_of_a_page_are_taken_by_googles_library(block: Block) -> None:
     told = json.loads(block.text)
     kind = aws.Credentials if "environment_id" in told["credential_source"] else identity_pool.Credentials
-    found = kind.from_info(told, scopes=["scope"])
+    found = kind.from_info(told, scopes=["scope"])  # type: ignore[no-untyped-call]
     assert found.info["audience"] == told["audience"]
 
 
