@@ -214,13 +214,12 @@ def set_policy(name: str, policy: Json) -> Call:
 
 def printed(project: str, region: str, service_id: str, revision: str, lines: int) -> Call:
     """The newest entries that a revision's containers printed (cloud.google.com/run/docs/logging)."""
-    logs = " OR ".join(f'"projects/{project}/logs/run.googleapis.com%2F{name}"' for name in ("stdout", "stderr"))
     terms = (
         'resource.type="cloud_run_revision"',
         f'resource.labels.location="{region}"',
         f'resource.labels.service_name="{service_id}"',
         f'resource.labels.revision_name="{revision}"',
-        f"logName=({logs})",
+        'logName=~"/run.googleapis.com%2Fstd(out|err)$"',
     )
     body = {
         "resourceNames": [f"projects/{project}"],

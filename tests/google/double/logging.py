@@ -11,7 +11,7 @@ from typing import Any
 from tests.google.double.core import Double, Request, refuse
 
 HOST = "logging.googleapis.com"
-_TERM = re.compile(r'([\w.]+)(>=|=)"((?:[^"\\]|\\.)*)"')
+_TERM = re.compile(r'([\w.]+)(>=|=~|=)"((?:[^"\\]|\\.)*)"')
 _OF: weakref.WeakKeyDictionary[Double, Logs] = weakref.WeakKeyDictionary()
 
 
@@ -49,19 +49,21 @@ class Logs:
         if body.get("resourceNames") != [f"projects/{self._double.project}"]:
             raise refuse(400, "resource_names must name the project")
         terms = _terms(body.get("filter", ""))
-        if body.get("orderBy", "timestamp asc") != "timestamp asc":
-            raise refuse(400, "the double lists oldest first only")
+        order = body.get("orderBy", "timestamp asc")
+        if order not in ("timestamp asc", "timestamp desc"):
+            raise refuse(400, f"Unsupported order_by: {order}")
         shown = [one.entry for one in self._kept if one.hidden <= 0 and _fits(one.entry, terms)]
         for one in self._kept:
             one.hidden -= 1
-        shown.sort(key=lambda entry: (entry["timestamp"], entry["insertId"]))
+        shown.sort(key=lambda entry: (entry["timestamp"], entry["insertId"]), reverse=order.endswith("desc"))
         start, size = int(body.get("pageToken") or 0), body.get("pageSize", 50)
         more = {"nextPageToken": str(start + size)} if len(shown) > start + size else {}
         return {"entries": shown[start : start + size], **more}
 
 
 def _terms(text: str) -> list[tuple[str, str, str]]:
-    """The part of the Logging query language that is asked here: fields with `=`, times with `>=`, joined by AND."""
+    """The part of the Logging query language that is asked here: fields with `=` and `=~`, times with `>=`, joined by
+    AND."""
     found = []
     for part in text.split(" AND ") if text else []:
         match = _TERM.fullmatch(part)
@@ -76,7 +78,11 @@ def _fits(entry: Mapping[str, Any], terms: list[tuple[str, str, str]]) -> bool:
         value: Any = entry
         for name in field.split("."):
             value = value.get(name, {})
-        if (value < _micros(wanted)) if operator == ">=" else (value != wanted):
+        if operator == ">=" and value < _micros(wanted):
+            return False
+        if operator == "=~" and not re.search(wanted, value):
+            return False
+        if operator == "=" and value != wanted:
             return False
     return True
 
