@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 from io import StringIO
 from typing import Any
 
 import pytest
+from google.auth import aws, identity_pool
 from ruamel.yaml import YAML
 
 from mawasu.errors import MawasuError
+from mawasu.gateway import swagger
 from mawasu.gateway.openapi import parse as parse_openapi
 from mawasu.spec import load
 from mawasu.spec.examples import parse_examples
@@ -57,6 +60,15 @@ def test_no_mawasu_yaml_hides_in_an_unmarked_block(block: Block) -> None:
 @pytest.mark.parametrize("block", of("yaml auth/openapi.yaml"), ids=where)
 def test_an_openapi_file_of_a_page_compiles(block: Block) -> None:
     parse_openapi(block.text, file=block.where)
+    swagger.check(block.text, file=block.where)  # for Google Cloud too
+
+
+@pytest.mark.parametrize("block", of("json credentials"), ids=where)
+def test_credentials_of_a_page_are_taken_by_googles_library(block: Block) -> None:
+    told = json.loads(block.text)
+    kind = aws.Credentials if "environment_id" in told["credential_source"] else identity_pool.Credentials
+    found = kind.from_info(told, scopes=["scope"])  # type: ignore[no-untyped-call]
+    assert found.info["audience"] == told["audience"]
 
 
 @pytest.mark.parametrize("block", of("yaml api/examples.yaml"), ids=where)
@@ -90,7 +102,7 @@ def test_every_error_has_its_row_in_the_page_of_errors() -> None:
 
 def test_every_block_says_what_it_is() -> None:
     files = {WHOLE, PART, "yaml", "yaml auth/openapi.yaml", "yaml api/examples.yaml"}
-    known = files | {"python", "pycon", "sh", "ini", ""}
+    known = files | {"python", "pycon", "sh", "ini", "json credentials", ""}
     assert {block.info for page in PAGES for block in blocks(page)} <= known
 
 

@@ -17,7 +17,7 @@ from mawasu.words import Endpoint, Site
 from tests.google.double.core import Double, Request, refuse
 from tests.google.double.servicemanagement import Managed, managed
 
-RUN, USAGE = "run.googleapis.com", "serviceusage.googleapis.com"
+RUN = "run.googleapis.com"
 Dict = dict[str, Any]
 FEATURE = "flight-delay"
 NAME = names.gateway(FEATURE)
@@ -44,7 +44,6 @@ class World:
     services: dict[str, Dict] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    enabled: set[str] = field(default_factory=set)
 
     def gateway(self, **settings: Any) -> GcpGateway:
         """Another process each time: nothing is remembered but what Google keeps."""
@@ -101,7 +100,6 @@ def world(double: Double, client: Client) -> World:
     cloud = Cloud(double.project, double.number, double.region, "acme-mawasu")
     made = World(double, client, cloud)
     _cloud_run(made)
-    _service_usage(made)
     return made
 
 
@@ -168,26 +166,3 @@ def _cloud_run(made: World) -> None:
             if one.get("percent") == 100 and before != [f"gateway {one['revision']}"]:
                 made.events.append(f"gateway {one['revision']}")
         return service
-
-
-def _service_usage(made: World) -> None:
-    def state(name: str) -> Dict:
-        host = name.rpartition("/")[2]
-        return {"name": name, "state": "ENABLED" if host in made.enabled else "DISABLED"}
-
-    @made.double.route(USAGE, "serviceusage.services.get")
-    def get(request: Request) -> Dict:
-        return state(request.params["name"])
-
-    @made.double.route(USAGE, "serviceusage.services.enable")
-    def enable(request: Request) -> Dict:
-        name = request.params["name"]
-        host = name.rpartition("/")[2]
-        if host in managed(made.double) and not managed(made.double)[host].rollouts:
-            raise refuse(400, f"Service {host} has no rollout.")
-
-        def do() -> Dict:
-            made.enabled.add(host)
-            return {"service": state(name)}
-
-        return made.double.operation(USAGE, "v1", "", do)

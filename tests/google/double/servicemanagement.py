@@ -1,4 +1,7 @@
-"""Service Management: managed services, configurations made of OpenAPI documents, rollouts."""
+"""Service Management: managed services, configurations made of OpenAPI documents, rollouts.
+
+And what Service Usage says of managed services: whether the project may use its own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from weakref import WeakKeyDictionary
 from tests.gateway import swagger2
 from tests.google.double.core import Double, Request, refuse
 
-HOST = "servicemanagement.googleapis.com"
+HOST, USAGE = "servicemanagement.googleapis.com", "serviceusage.googleapis.com"
 Dict = dict[str, Any]
 
 
@@ -22,6 +25,7 @@ class Managed:
     name: str
     project: str
     deleted: bool = False
+    enabled: bool = False
     configs: list[Dict] = field(default_factory=list)
     documents: dict[str, Dict] = field(default_factory=dict)  # by the id of the configuration made of it
     rollouts: list[Dict] = field(default_factory=list)
@@ -66,6 +70,7 @@ def install(double: Double) -> None:
     _services(double, state, find)
     _configs(double, find)
     _rollouts(double, find)
+    _usage(double, state)
 
 
 def _services(double: Double, state: dict[str, Managed], find: Any) -> None:
@@ -149,3 +154,29 @@ def _rollouts(double: Double, find: Any) -> None:
             return rollout
 
         return double.operation(HOST, "v1", "", do)
+
+
+def _usage(double: Double, state: dict[str, Managed]) -> None:
+    def find(request: Request) -> Managed:
+        host = request.params["name"].rpartition("/")[2]
+        if host not in state or not state[host].rollouts:
+            raise refuse(404, f"Service '{host}' not found or permission denied.")
+        return state[host]
+
+    def said(one: Managed) -> Dict:
+        enabled = "ENABLED" if one.enabled else "DISABLED"
+        return {"name": f"projects/{double.number}/services/{one.name}", "state": enabled}
+
+    @double.route(USAGE, "serviceusage.services.get")
+    def get(request: Request) -> Dict:
+        return said(find(request))
+
+    @double.route(USAGE, "serviceusage.services.enable")
+    def enable(request: Request) -> Dict:
+        one = find(request)
+
+        def do() -> Dict:
+            one.enabled = True
+            return {"service": said(one)}
+
+        return double.operation(USAGE, "v1", "", do)
