@@ -108,7 +108,7 @@ def _says_required(schema: Mapping[str, Any]) -> bool:
     return re.match(r"(Required|REQUIRED)[.:]", schema.get("description", "")) is not None
 
 
-_NAMED = frozenset({"name", "parent", "projectId", "id", "triggerId"})
+_NAMED = frozenset({"projectId", "id", "triggerId"})
 """What the resource's path says again: Cloud Build's regional methods call them required, and nobody sends them."""
 
 _UPLOADS = ("media", "multipart", "resumable")
@@ -213,7 +213,9 @@ class _Check:
         """The older documents say it in an annotation."""
         if self.method.id in schema.get("annotations", {}).get("required", ()):
             return True
-        if not path and (name in _NAMED or name in self.bound or self.method.id.endswith(("update", "replaceOne"))):
+        if not path and (
+            name == "name" or name in _NAMED or name in self.bound or self.method.id.endswith(("update", "replaceOne"))
+        ):
             return False  # the path or `?…Id=` names it
         return _says_required(schema)
 
