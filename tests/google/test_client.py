@@ -29,6 +29,11 @@ MAKE = Call("POST", SECRETS, "/v1/projects/acme/secrets", {"secretId": "s"}, {"r
 MAKE_AGAIN = Call(MAKE.method, MAKE.host, MAKE.path, MAKE.query, MAKE.body, again=True)
 
 
+@pytest.fixture
+def furnished() -> bool:
+    return False
+
+
 @pytest.fixture(autouse=True)
 def services(double: Double) -> dict[str, Any]:
     double.kit(SECRETS, "secretmanager.projects.secrets")

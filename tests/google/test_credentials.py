@@ -20,6 +20,11 @@ LOOK = Call("GET", "run.googleapis.com", "/v2/projects/acme/locations/europe-wes
 FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 
 
+@pytest.fixture
+def furnished() -> bool:
+    return False
+
+
 @pytest.fixture(autouse=True)
 def service(double: Double) -> None:
     double.kit("run.googleapis.com", "run.projects.locations.services").put(

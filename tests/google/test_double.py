@@ -25,6 +25,11 @@ GET = "run.projects.locations.services.get"
 SERVICE = Call("GET", RUN, f"/v2/{PARENT}/services/x")
 
 
+@pytest.fixture
+def furnished() -> bool:
+    return False
+
+
 def forgiven(double: Double) -> list[str]:
     """What was wrong, and no longer counts."""
     found = list(double.violations)

@@ -15,6 +15,11 @@ RUN, STORE = "run.googleapis.com", "storage.googleapis.com"
 LOOK = Call("GET", RUN, "/v2/projects/acme/locations/europe-west1/services/x")
 
 
+@pytest.fixture
+def furnished() -> bool:
+    return False
+
+
 def refused(client: Client, call: Call = LOOK) -> GoogleError:
     with pytest.raises(GoogleError) as caught:
         client.send(call)

@@ -228,6 +228,13 @@ def test_a_parameter_that_must_be_there_is_missed() -> None:
     assert faults_of_call(Call("POST", STORE, "/storage/v1/b", body={"name": "x"})) == ["?project is required"]
 
 
+def test_what_the_path_names_is_not_asked_for_again() -> None:
+    assert faults_of_call(Call("GET", BUILD, f"/v1{PARENT}/triggers")) == []
+    assert faults_of_call(Call("POST", BUILD, f"/v1{PARENT}/builds/b:cancel", body={})) == []
+    projects = Call("GET", "cloudresourcemanager.googleapis.com", "/v3/projects")
+    assert faults_of_call(projects) == ["?parent is required"]
+
+
 def test_parameters_have_types_and_formats() -> None:
     listed = ("GET", RUN, f"/v2{PARENT}/services")
     assert faults_of_request(*listed, [("pageSize", "10"), ("alt", "json"), ("prettyPrint", "false")]) == []

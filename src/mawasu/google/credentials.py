@@ -123,7 +123,10 @@ def _check(path: str) -> None:
     """google-auth takes for granted that the file is there and holds an object."""
     try:
         fine = isinstance(json.loads(Path(path).read_text()), dict)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise PlatformError(f"no Google credentials can be read from {path}: {why}", _SIGN_IN) from error
+    except ValueError as error:
         raise PlatformError(f"Google credentials: {path}: {_first(error)}", _SIGN_IN) from error
     if not fine:
         raise PlatformError(f"Google credentials: {path} holds no JSON object", _SIGN_IN)
@@ -237,5 +240,5 @@ class _Request:
 
 
 def _first(error: Exception) -> str:
-    text = str(error) if isinstance(error, OSError | ValueError) or not error.args else str(error.args[0])
+    text = str(error) if isinstance(error, ValueError) or not error.args else str(error.args[0])
     return " ".join(text.split())[:300]
