@@ -213,7 +213,7 @@ class Instance:
             secret = variable.get("valueSource", {}).get("secretKeyRef")
             environ[variable["name"]] = f"value of {secret['secret']}" if secret else variable.get("value", "")
         argv = [*one.get("command", []), *one.get("args", [])]
-        found = [f"{directory}/{argv[0]}" for directory in path.split(":") if Path(directory, argv[0]).exists()]
+        found = [str(Path(directory, argv[0])) for directory in path.split(":") if Path(directory, argv[0]).exists()]
         return {
             "name": one["name"],
             "argv": [*found[:1], *argv[1:]] if found else argv,
