@@ -232,7 +232,7 @@ def test_what_failed_is_tried_again_under_another_name(floor: Floor) -> None:
 
 
 def test_a_server_that_does_not_get_healthy_is_blocked_with_the_contract_in_the_hint(floor: Floor) -> None:
-    spec = floor.spec(handler=Handler(command="echo thinking; sleep 60"), resources=Resources(timeout=1))
+    spec = floor.spec(handler=Handler(command="echo thinking; sleep 60"), resources=Resources(timeout=2))
     with pytest.raises(BlockedError) as caught:
         floor.start(spec)
     assert "was not ready: thinking" in caught.value.message
