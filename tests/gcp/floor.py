@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import pytest
 
 from mawasu.google.call import Call
@@ -32,6 +33,7 @@ RUN = "run.googleapis.com"
 REGISTRY = "europe-west1-docker.pkg.dev/acme/mawasu"
 CLOUD = Cloud("acme", "123456789012", "europe-west1", "acme-mawasu", f"{REGISTRY}/mawasu@{digest_of(b'runner')}")
 IMAGE = Image(digest_of(b"image"), f"{REGISTRY}/late@{digest_of(b'layers')}")
+SETTINGS = GcpApi()
 PARENT = "projects/acme/locations/europe-west1"
 
 ECHO = """
@@ -68,7 +70,7 @@ class Floor:
         self.log = Lines()
         self.services = self.new_services()
 
-    def new_services(self, settings: GcpApi = GcpApi(), redis: str = "", cloud: Cloud = CLOUD) -> GcpServices:
+    def new_services(self, settings: GcpApi = SETTINGS, redis: str = "", cloud: Cloud = CLOUD) -> GcpServices:
         """As another build makes them."""
         return GcpServices(cloud, settings, self.client, self.bucket, self.store, redis, look=0.02)
 
@@ -93,8 +95,6 @@ class Floor:
         return self.named(ServiceSpec(**{**told, **fields}))
 
     def named(self, spec: ServiceSpec, build: int = 1) -> ServiceSpec:
-        import msgspec
-
         return msgspec.structs.replace(spec, revision=self.services.name(spec, build))
 
     def says(self, word: str, **fields: Any) -> ServiceSpec:

@@ -133,8 +133,10 @@ class Instance:
     def _probe(self, process: subprocess.Popen[bytes]) -> None:
         """The startup probe of the ingress container."""
         probe = self._ingress["startupProbe"]
-        give_up = time.monotonic() + probe["periodSeconds"] * probe["failureThreshold"]
-        while process.poll() is None and time.monotonic() < give_up:
+        give_up = None
+        while process.poll() is None and (give_up is None or time.monotonic() < give_up):
+            if give_up is None and (self._place / "door" / "ingress").exists():  # its containers start now
+                give_up = time.monotonic() + probe["periodSeconds"] * probe["failureThreshold"]
             try:
                 with contextlib.closing(UnixConnection(self._place / "door" / "ingress", 5)) as connection:
                     connection.request("GET", probe["httpGet"]["path"])
@@ -213,7 +215,7 @@ class Instance:
             secret = variable.get("valueSource", {}).get("secretKeyRef")
             environ[variable["name"]] = f"value of {secret['secret']}" if secret else variable.get("value", "")
         argv = [*one.get("command", []), *one.get("args", [])]
-        found = [f"{directory}/{argv[0]}" for directory in path.split(":") if Path(directory, argv[0]).exists()]
+        found = [str(Path(directory, argv[0])) for directory in path.split(":") if Path(directory, argv[0]).exists()]
         return {
             "name": one["name"],
             "argv": [*found[:1], *argv[1:]] if found else argv,

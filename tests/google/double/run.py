@@ -190,7 +190,8 @@ class Run:
         if re.search(r"/[a-z]*z$", incoming.target.partition("?")[0]):
             return Answer(404, b"<html>Google's own: paths that end in z never reach the service</html>")
         with self._double.lock:
-            refused = self._refused(name, incoming)
+            gone = name not in self.services.items
+            refused = None if gone else self._refused(name, incoming)
             revision = self._reached(name, tag)
         if refused is not None:
             return refused

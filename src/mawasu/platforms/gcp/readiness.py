@@ -15,9 +15,7 @@ from mawasu.ports import Cancel
 from mawasu.words import Endpoint
 
 PROVISIONING = 300.0  # seconds that Cloud Run may take on top of what the user's code may: machine, image, address
-SPREADING = (
-    300.0  # seconds until everybody at Google knows who may call (cloud.google.com/iam/docs/access-change-propagation)
-)
+SPREADING = 300.0  # seconds until all of Google knows who may call: cloud.google.com/iam/docs/access-change-propagation
 ASKING = 30.0  # seconds for one answer, which may have to start an instance
 
 Printed = Callable[[], Sequence[str]]
@@ -54,18 +52,24 @@ def wait_until_it_answers(cloud_run: CloudRun, endpoint: Endpoint, printed: Prin
             token = cloud_run.client.id_token(endpoint.audience)
             try:
                 answer = client.get(READY, headers={"authorization": f"Bearer {token}"})
-                said = f"GET {endpoint.url}{READY} answers {answer.status_code}"
-                if answer.status_code == 200:
-                    return
             except httpx.HTTPError as error:
-                said = f"GET {endpoint.url}{READY}: {error}"
+                status, said = 0, str(error)
+            else:
+                status, said = answer.status_code, f"status {answer.status_code}"
+            if status == httpx.codes.OK:
+                return
             if time.monotonic() - began > SPREADING:
-                if "40" in said[-3:]:
-                    hint = "may mawasu-build call it? An organization policy may say who is allowed to be a caller"
-                    raise PlatformError(f"{endpoint.revision} is ready, but {said}", hint)
-                raise _blocked(endpoint.revision, {}, said, printed())
+                raise _silent(endpoint, status, said, printed)
             if cancel.wait(cloud_run.look):
                 raise CancelledError(f"{endpoint.revision}: not waited for any longer")
+
+
+def _silent(endpoint: Endpoint, status: int, said: str, printed: Printed) -> BlockedError | PlatformError:
+    asked = f"GET {endpoint.url}{READY} gives {said}"
+    if status in (401, 403):
+        hint = "does a policy of the organization say who may be given roles/run.invoker?"
+        return PlatformError(f"{endpoint.revision} has started, but mawasu-build may not call it: {asked}", hint)
+    return _blocked(endpoint.revision, {}, asked, printed())
 
 
 _OURS = {

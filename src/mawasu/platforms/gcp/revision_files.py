@@ -35,7 +35,8 @@ def lay_out(spec: ServiceSpec, bucket: Bucket, store: CopyingStore, below: str) 
         checkout(spec.source.repo, spec.source.tree, code)  # so that the same files are refused as elsewhere
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda path: bucket.upload(f"{below}/code/{path}", code / path), plain_files(code)))
-    bucket.put(f"{below}/code/{spec.source.root}/".replace("//", "/"), b"")  # its working directory, if it has no file
+    working = "/".join(filter(None, (below, "code", spec.source.root)))
+    bucket.put(f"{working}/", b"")  # there must be one, even if all declared files lie elsewhere
     if spec.model is not None:
         store.copy_tree(spec.model, f"{below}/model")
     bucket.put(f"{below}/worker.py", worker_file())
