@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
 import shutil
 import threading
->>>>>>> room/services
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +12,6 @@ import httpx
 import msgspec
 import pytest
 
-<<<<<<< HEAD
-from tests.gcp.floor import Floor, a_floor
-=======
 from mawasu.errors import BlockedError, CancelledError, PlatformError, StepError
 from mawasu.executor.candidate import check_examples
 from mawasu.google.call import Call
@@ -52,7 +46,6 @@ require('http').createServer((request, response) => {
 """
 
 LANGUAGES = {"python3": PYTHON, "node": NODE}
->>>>>>> room/services
 
 
 @pytest.fixture
