@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mawasu.home import Home
     from mawasu.ledger.entries import AnyBody
     from mawasu.platforms.gcp.names import Cloud
+    from mawasu.platforms.gcp.platform import Tempo
     from mawasu.platforms.gcp.runs import CloudBuildRuns
     from mawasu.runner.push import Runner
     from mawasu.spec.feature import Gcp
@@ -37,18 +38,19 @@ def cloud() -> Cloud:
         raise UsageError(f"{VARIABLE} cannot be read: {error}", hint) from error
 
 
-def runner(home: Home, repository: str) -> Runner:
+def runner(home: Home, repository: str, tempo: Tempo | None = None) -> Runner:
     """All that a run needs; `repository` is the name of the one below `home.repos`."""
     from mawasu.cli.output import safe, say
     from mawasu.executor.records import CloudRecords
     from mawasu.google.client import Client
+    from mawasu.platforms.gcp.platform import Tempo
     from mawasu.platforms.gcp.runs import CloudBuildRuns
     from mawasu.runner.push import Runner
 
     at, client = cloud(), Client()
     records = CloudRecords(client, at.bucket, home.checkpoints)
     runs = CloudBuildRuns(client, at, os.environ.get("BUILD_ID", ""))
-    outfit = _Outfit(client, at, home, records, runs, repository)
+    outfit = _Outfit(client, at, home, records, runs, repository, tempo or Tempo())
     return Runner(home, records, runs, outfit, say=lambda line: say(safe(line)))
 
 
@@ -56,9 +58,16 @@ class _Outfit:
     """`runner.push.Outfit` for this cloud."""
 
     def __init__(
-        self, client: Client, at: Cloud, home: Home, records: CloudRecords, runs: CloudBuildRuns, repository: str
+        self,
+        client: Client,
+        at: Cloud,
+        home: Home,
+        records: CloudRecords,
+        runs: CloudBuildRuns,
+        repository: str,
+        tempo: Tempo,
     ) -> None:
-        self._client, self._cloud, self._home = client, at, home
+        self._client, self._cloud, self._home, self._tempo = client, at, home, tempo
         self._records, self._runs, self._repository = records, runs, repository
 
     def __call__(self, feature: str, settings: Gcp | None, environment: str = "") -> Shop:
@@ -78,7 +87,14 @@ class _Outfit:
         scratch = self._home.workspaces
         scratch.mkdir(parents=True, exist_ok=True)
         platform = GcpPlatform(
-            client, self._cloud, chosen, feature, records.store, scratch, lambda line: say(safe(line))
+            client,
+            self._cloud,
+            chosen,
+            feature,
+            records.store,
+            scratch,
+            lambda line: say(safe(line)),
+            self._tempo,
         )
         repo = git_dir(self._home.repos, self._repository)
         sites = LedgerSites(platform.gateway, records.ledger(feature), repo, self._bring, platform.address)

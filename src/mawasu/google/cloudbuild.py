@@ -17,18 +17,16 @@ def create(project: str, region: str, build: Mapping[str, Any]) -> Call:
 
     The API takes no request id: after a lost answer, look for the build by its tag before sending this again.
     """
-    return Call("POST", HOST, _builds(project, region), {"projectId": project}, dict(build))
+    return Call("POST", HOST, _builds(project, region), body=dict(build))
 
 
 def get(project: str, region: str, build: str) -> Call:
-    return Call("GET", HOST, _builds(project, region, build), {"projectId": project, "id": build})
+    return Call("GET", HOST, _builds(project, region, build))
 
 
 def tagged(project: str, region: str, tag: str) -> Call:
     """All builds with this tag, newest first; `client.pages(…, "builds")`."""
-    return Call(
-        "GET", HOST, _builds(project, region), {"projectId": project, "filter": f'tags="{tag}"', "pageSize": "100"}
-    )
+    return Call("GET", HOST, _builds(project, region), {"filter": f'tags="{tag}"', "pageSize": "100"})
 
 
 def cancel(project: str, region: str, build: str) -> Call:

@@ -22,22 +22,21 @@ def _connection(project: str, region: str, name: str, *more: str) -> str:
 
 
 def list_triggers(project: str, region: str) -> Call:
-    return Call("GET", HOST, _triggers(project, region), {"projectId": project, "pageSize": "500"})
+    return Call("GET", HOST, _triggers(project, region), {"pageSize": "500"})
 
 
 def create_trigger(project: str, region: str, body: Mapping[str, Any]) -> Call:
     """Its name is in the body, and taken names are refused: so it may be sent again."""
-    return Call("POST", HOST, _triggers(project, region), {"projectId": project}, dict(body), again=True)
+    return Call("POST", HOST, _triggers(project, region), body=dict(body), again=True)
 
 
 def patch_trigger(project: str, region: str, id: str, body: Mapping[str, Any]) -> Call:
     """Without a mask: the whole trigger becomes what `body` says."""
-    said = {"projectId": project, "triggerId": id}
-    return Call("PATCH", HOST, _triggers(project, region, id), said, dict(body), again=True)
+    return Call("PATCH", HOST, _triggers(project, region, id), body=dict(body), again=True)
 
 
 def delete_trigger(project: str, region: str, id: str) -> Call:
-    return Call("DELETE", HOST, _triggers(project, region, id), {"projectId": project, "triggerId": id})
+    return Call("DELETE", HOST, _triggers(project, region, id))
 
 
 def get_connection(project: str, region: str, name: str) -> Call:

@@ -53,11 +53,6 @@ def cloud_of(text: str) -> Cloud:
     return msgspec.json.decode(text, type=Cloud)
 
 
-def key_sets(bucket: str) -> str:
-    """The bucket that everybody may read: the public halves of API keys, where ESPv2 fetches them."""
-    return f"{bucket[:58]}-keys"
-
-
 REDIS = "mawasu"  # the Memorystore instance
 REPOSITORY = "mawasu"  # in Artifact Registry
 

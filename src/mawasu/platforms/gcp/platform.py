@@ -13,13 +13,22 @@ from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.gateway import GcpGateway
 from mawasu.platforms.gcp.images import GcpImages
-from mawasu.platforms.gcp.jobs import GcpJobs
+from mawasu.platforms.gcp.jobs import GcpJobs, Pace
 from mawasu.platforms.gcp.keys import KeySets
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.platforms.gcp.services import GcpServices
 from mawasu.spec.feature import Gcp
 from mawasu.store.cloud import CloudStore
-from mawasu.words import Endpoint, Site
+from mawasu.words import Endpoint, Site, Value
+
+
+class Tempo(Value, frozen=True):
+    """How often Google is asked how far things are, in seconds: gently, since it answers a project so often only."""
+
+    jobs: Pace = Pace()
+    images: float = 5.0
+    services: float = 1.0
+    gateway: float = 0.5
 
 
 class GcpPlatform:
@@ -36,22 +45,24 @@ class GcpPlatform:
         store: CloudStore,
         scratch: Path,
         say: Callable[[str], None],
+        tempo: Tempo = Tempo(),  # noqa: B008 - a frozen value
     ) -> None:
         self._client, self._cloud = client, cloud
         bucket = Bucket(client, cloud.bucket)
         self.store = store
-        self.images = GcpImages(cloud, settings, client, bucket, python=self.python)
-        self.jobs = GcpJobs(cloud, settings.training, client, bucket, store, scratch)
+        self.images = GcpImages(cloud, settings, client, bucket, python=self.python, poll=tempo.images)
+        self.jobs = GcpJobs(cloud, settings.training, client, bucket, store, scratch, tempo.jobs)
         cache = _redis(client, cloud) if settings.redis else ""
-        self.services = GcpServices(cloud, settings.api, client, bucket, store, cache)
+        self.services = GcpServices(cloud, settings.api, client, bucket, store, cache, tempo.services)
         self.gateway = GcpGateway(
             client,
             cloud,
             feature,
             settings.gateway,
-            KeySets(client, names.key_sets(cloud.bucket), bucket),
+            KeySets(client, names.published(cloud.bucket), bucket),
             promote=self._promote,
             say=say,
+            first=tempo.gateway,
         )
 
     @property
