@@ -43,7 +43,7 @@ def build(commit: str, branch: str, feature: str, as_json: bool) -> None:
     repository = os.environ.get("MAWASU_REPOSITORY") or Path.cwd().name
     borrow(home.repos / f"{repository}.git", Path.cwd())
     run = runner(home, repository)
-    _converge(home.repos / f"{repository}.git", commit, branch)
+    infrastructure(home.repos / f"{repository}.git", commit, branch)
     done = push.build(run, Push(repository, branch, None, Commit(commit), by=run.runs.me or "build"), feature)
     if as_json:
         emit([msgspec.to_builtins(one) for one in done])
@@ -57,7 +57,7 @@ def build(commit: str, branch: str, feature: str, as_json: bool) -> None:
             raise SystemExit(5)
 
 
-def _converge(repo: Path, commit: str, branch: str) -> None:
+def infrastructure(repo: Path, commit: str, branch: str) -> None:
     """What production is built from is also what the project is made of: infrastructure goes the way of code.
 
     Raises PlatformError with all that could not be done; what only a person may do is said, and left.

@@ -75,6 +75,7 @@ class CloudBuild:
         self.registry = Images()
         self.fates: deque[Fate] = deque()
         self.polls = 2
+        self.retried: list[str] = []
         self.unlisted = 0  # listings that do not show a new build yet
         self._double = double
         self._running: dict[str, _Running] = {}
@@ -125,6 +126,31 @@ class CloudBuild:
         kind = "type.googleapis.com/google.devtools.cloudbuild.v1.BuildOperationMetadata"
         name = base64.b64encode(id.encode()).decode()
         return {"name": f"{parent}/operations/{name}", "metadata": {"@type": kind, "build": dict(build)}}
+
+    def begin(self, trigger: Json, substitutions: dict[str, str]) -> str:
+        """A trigger was fired: its build, which goes on until `end`. Whoever calls this does its step."""
+        parent = f"projects/{self._double.project}/locations/{self._double.region}"
+        id = f"{hashlib.sha256(str(self._double.number_of()).encode()).hexdigest()[:8]}-0000-4000-8000-111111111111"
+        build = {
+            **trigger["build"],
+            "id": id,
+            "name": f"{parent}/builds/{id}",
+            "projectId": self._double.project,
+            "status": "WORKING",
+            "createTime": self._double.now(),
+            "substitutions": dict(substitutions),
+        }
+        self._running[id] = _Running(build, 0, Fate(hangs=True), None)
+        self._hidden[id] = 0
+        return id
+
+    def retry(self, request: Request) -> Json:
+        """Asked for; who does it is the test's to say."""
+        running = self._found(request)
+        if running.build["status"] not in ENDED or running.build["status"] == "SUCCESS":
+            raise refuse(400, "the build cannot be retried", code="FAILED_PRECONDITION")
+        self.retried.append(running.build["id"])
+        return {"name": f"operations/{len(self.retried)}", "metadata": {"build": dict(running.build)}}
 
     def get(self, request: Request) -> Json:
         running = self._found(request)
@@ -284,6 +310,7 @@ def install(double: Double) -> None:
         "get": builds.get,
         "list": builds.listed,
         "cancel": builds.cancel,
+        "retry": builds.retry,
     }.items():
         double.route(HOST, f"{at}.{name}")(handler)
     packages = "artifactregistry.projects.locations.repositories.packages"

@@ -21,10 +21,11 @@ from typing import Any
 
 from tests.google.double.container import default_environment
 from tests.google.double.core import Double, Request, refuse
+from tests.google.double.espv2 import IMAGE, Espv2
 from tests.google.double.faults import Answer
 from tests.google.double.kit import Collection, Thing, collection
 from tests.google.double.logging import logs_of
-from tests.google.double.machine import Instance
+from tests.google.double.machine import Instance, Line
 from tests.google.double.server import Incoming, Server
 
 HOST = "run.googleapis.com"
@@ -37,7 +38,7 @@ _SIZES = {"1": (0.5, 4), "2": (0.5, 8), "4": (2, 16), "6": (4, 24), "8": (4, 32)
 class Revision:
     made: Thing  # as Google shows it, but for its conditions
     template: Thing
-    instance: Instance
+    instance: Instance | Espv2
 
     def shown(self) -> Thing:
         return {**copy.deepcopy(self.made), "conditions": [_condition("Ready", self.instance)]}
@@ -49,7 +50,7 @@ class Run:
         self.revisions: dict[str, Revision] = {}  # by full name
         self.doors: dict[tuple[str, str], Server] = {}  # (service's full name, tag or "")
         self._double = double
-        self._ended: list[Instance | Server] = []
+        self._ended: list[Instance | Espv2 | Server] = []
         self.services: Collection = collection(double, HOST, SERVICES, fill=self._fill, gone=self._gone, whole=True)
         for verb in ("get", "list"):
             double.route(HOST, f"{SERVICES}.revisions.{verb}")(getattr(self, f"_revisions_{verb}"))
@@ -151,9 +152,14 @@ class Run:
             payload = {"textPayload": text, "labels": {"container_name": container, "instanceId": "0"}}
             logs_of(self._double).write("cloud_run_revision", labels, payload, "run.googleapis.com%2Fstderr")
 
-        instance = Instance(self._double, shown, self.environment_of, line)
+        instance = self._instance(shown, line)
         self.revisions[made] = Revision(shown, copy.deepcopy(template), instance)
         return made
+
+    def _instance(self, shown: Thing, line: Line) -> Instance | Espv2:
+        if any(f"/{IMAGE}:" in one["image"] for one in shown["containers"]):
+            return Espv2(self._double, shown)
+        return Instance(self._double, shown, self.environment_of, line)
 
     def _revisions_get(self, request: Request) -> Thing:
         return self._revision(request.params["name"]).shown()
@@ -201,6 +207,8 @@ class Run:
 
     def _refused(self, name: str, incoming: Incoming) -> Answer | None:
         """cloud.google.com/run/docs/troubleshooting#unauthorized-client"""
+        if self.services.items[name].get("invokerIamDisabled"):
+            return None
         policy = self._double.policies.get(f"//{HOST}/{name}", {})
         members = {
             member
@@ -238,7 +246,7 @@ _TYPE = "TRAFFIC_TARGET_ALLOCATION_TYPE"
 _RESERVED = ("PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
 
 
-def _condition(kind: str, instance: Instance) -> Thing:
+def _condition(kind: str, instance: Instance | Espv2) -> Thing:
     found: Thing = {"type": kind, "state": f"CONDITION_{instance.state}"}
     if instance.state == "FAILED":
         found |= {"message": instance.message, "revisionReason": "HEALTH_CHECK_CONTAINER_ERROR"}
