@@ -1,4 +1,4 @@
-"""A whole project on Google's double: GitHub's pushes fire its triggers, which run `mawasu build` as Cloud Build does."""
+"""A whole project on Google's double: pushes to GitHub fire its triggers, which run `mawasu build`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from mawasu.git.repository import features_in, read_tree
 from mawasu.google.client import Client
 from mawasu.home import Home
 from mawasu.ledger.fold import BuildState, State
+from mawasu.plan import Plan
 from mawasu.platforms.gcp.infra.converge import Given
 from mawasu.platforms.gcp.infra.converge import converge as apply
 from mawasu.platforms.gcp.infra.words import Wanted
@@ -34,8 +35,8 @@ from mawasu.platforms.gcp.jobs import Pace
 from mawasu.platforms.gcp.keys import KeyRing, KeySets
 from mawasu.platforms.gcp.names import published
 from mawasu.platforms.gcp.platform import Tempo
-from mawasu.plan import Plan
 from mawasu.runner import push, reconcile
+from mawasu.runner.push import Done
 from mawasu.words import Commit, Push, digest_of
 from tests.google.conftest import surround
 from tests.google.double import cloudbuild, infra, logging, run, servicemanagement, vertex
@@ -94,6 +95,11 @@ class Google:
         """`mawasu gcp apply` of the working tree's commit, with a runner that is there."""
         report = apply(self.client, self.features(), Given(RUNNER), pause=0.01)
         assert report.error is None, report.error
+        from mawasu.google.call import Call
+
+        self.client.find(
+            Call("POST", "storage.googleapis.com", "/storage/v1/b", {"project": PROJECT}, {"name": published(BUCKET)})
+        )
 
     def features(self) -> list[Wanted]:
         tree = read_tree(self.repo / ".git", self.git("rev-parse", "HEAD"))
@@ -105,20 +111,22 @@ class Google:
         sets = KeySets(self.client, published(BUCKET), self.records.bucket)
         return KeyRing(self.records.bucket, sets).create("website", grants)[1]
 
-    def call(self, feature: str, environment: str, key: str = "", path: str = "/predict", x: float = 0.5) -> httpx.Response:
+    def call(
+        self, feature: str, environment: str, key: str = "", path: str = "/predict", x: float = 0.5
+    ) -> httpx.Response:
         """Through the gateway, as any caller from anywhere."""
-        door = run_of(self.double).doors[f"{self._parent}/services/{feature}--0gateway", ""]
+        door = run_of(self.double).doors[f"{self.parent}/services/{feature}--0gateway", ""]
         headers = {"x-api-key": key} if key else {}
-        return httpx.post(f"{door.url}/{feature}/{environment}{path}", json={"x": x}, headers=headers, timeout=30)
+        return httpx.post(f"{door.url}/{feature}/{environment}/predict", json={"x": 0.5}, headers=headers, timeout=30)
 
     # ------------------------------------------------------------------------------------------ GitHub, Cloud Build
 
-    def push(self, branch: str = "main") -> list[push.Done]:
+    def push(self, branch: str = "main") -> list[Done]:
         """Push a branch's head: every trigger that it fires runs its step."""
         commit = self.git("rev-parse", branch)
         before, self.heads[branch] = self.heads.get(branch, ""), commit
         self.link()
-        done: list[push.Done] = []
+        done: list[Done] = []
         for trigger in self.fired(branch, before, commit):
             done += self.run_trigger(trigger, branch, commit)
         return done
@@ -133,9 +141,10 @@ class Google:
 
     def fired(self, branch: str, before: str, commit: str) -> list[dict[str, Any]]:
         """The triggers whose branches and files a push meets (cloud.google.com/build/docs/automating-builds)."""
-        changed = self.git("diff", "--name-only", before, commit) if before else self.git("ls-tree", "-r", "--name-only", commit)
+        listing = ["diff", "--name-only", before, commit] if before else ["ls-tree", "-r", "--name-only", commit]
+        changed = self.git(*listing)
         found = []
-        for trigger in infra.infra(self.double).triggers.values():
+        for trigger in self.triggers():
             taken = trigger["repositoryEventConfig"]["push"]
             matches = re.search(taken["branch"], branch) is not None
             if matches == bool(taken.get("invertRegex")):
@@ -145,7 +154,7 @@ class Google:
                 found.append(trigger)
         return found
 
-    def run_trigger(self, trigger: dict[str, Any], branch: str, commit: str, id: str = "") -> list[push.Done]:
+    def run_trigger(self, trigger: dict[str, Any], branch: str, commit: str, id: str = "") -> list[Done]:
         """Its one step, in a shallow checkout, with the environment that the trigger gives it."""
         id = id or cloudbuild_of(self.double).begin(trigger, {"COMMIT_SHA": commit, "BRANCH_NAME": branch})
         (step,) = trigger["build"]["steps"]
@@ -162,8 +171,8 @@ class Google:
         home = Home(self.directory / f"home-{self._runs}").create()
         repository = told["MAWASU_REPOSITORY"]
         borrow(home.repos / f"{repository}.git", checkout)
-        infrastructure(home.repos / f"{repository}.git", options["--commit"], options["--branch"])
-        made = runner(home, repository, QUICK)
+        infrastructure(self.client, home.repos / f"{repository}.git", options["--commit"], options["--branch"])
+        made = runner(self.client, home, repository, QUICK)
         made.say = self.said.append
         pushed = Push(repository, options["--branch"], None, Commit(options["--commit"]), by=made.runs.me)
         done = push.build(made, pushed, options["--feature"])
@@ -172,14 +181,14 @@ class Google:
 
     def reconcile(self, now: float | None = None) -> list[str]:
         """What Cloud Scheduler starts."""
+        from mawasu.cli.cloud import cloud
         from mawasu.git.repository import init_bare
         from mawasu.platforms.gcp.runs import Branches, CloudBuildRuns
-        from mawasu.cli.cloud import cloud
 
         self._runs += 1
         home = Home(self.directory / f"home-{self._runs}").create()
         init_bare(home.repos / "reconcile.git")
-        made = runner(home, "reconcile", QUICK)
+        made = runner(self.client, home, "reconcile", QUICK)
         at = cloud()
         return list(
             reconcile.reconcile(made, Branches(self.client, at), CloudBuildRuns(self.client, at, "").retry, now)
@@ -200,8 +209,11 @@ class Google:
         assert digest is not None
         return msgspec.json.decode(self.records.store.read(digest), type=Plan)
 
+    def triggers(self) -> list[dict[str, Any]]:
+        return list(infra.infra(self.double).triggers.values())
+
     @property
-    def _parent(self) -> str:
+    def parent(self) -> str:
         return f"projects/{PROJECT}/locations/europe-west1"
 
 

@@ -9,6 +9,7 @@ from mawasu.cli.arguments import Verbs
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mawasu.google.client import Client
     from mawasu.platforms.gcp.infra.words import Wanted
 
 
@@ -31,6 +32,7 @@ def build(commit: str, branch: str, feature: str, as_json: bool) -> None:
     from mawasu.errors import UsageError
     from mawasu.git.command import is_object_name
     from mawasu.git.packs import borrow
+    from mawasu.google.client import Client
     from mawasu.runner import push
     from mawasu.spec.environments import safe_branch
     from mawasu.words import Commit, Push, Result
@@ -42,9 +44,10 @@ def build(commit: str, branch: str, feature: str, as_json: bool) -> None:
     home = scratch_home()
     repository = os.environ.get("MAWASU_REPOSITORY") or Path.cwd().name
     borrow(home.repos / f"{repository}.git", Path.cwd())
-    run = runner(home, repository)
-    infrastructure(home.repos / f"{repository}.git", commit, branch)
-    done = push.build(run, Push(repository, branch, None, Commit(commit), by=run.runs.me or "build"), feature)
+    with Client() as client:
+        infrastructure(client, home.repos / f"{repository}.git", commit, branch)
+        run = runner(client, home, repository)
+        done = push.build(run, Push(repository, branch, None, Commit(commit), by=run.runs.me or "build"), feature)
     if as_json:
         emit([msgspec.to_builtins(one) for one in done])
     else:
@@ -57,7 +60,7 @@ def build(commit: str, branch: str, feature: str, as_json: bool) -> None:
             raise SystemExit(5)
 
 
-def infrastructure(repo: Path, commit: str, branch: str) -> None:
+def infrastructure(client: Client, repo: Path, commit: str, branch: str) -> None:
     """What production is built from is also what the project is made of: infrastructure goes the way of code.
 
     Raises PlatformError with all that could not be done; what only a person may do is said, and left.
@@ -65,13 +68,12 @@ def infrastructure(repo: Path, commit: str, branch: str) -> None:
     from mawasu.cli.cloud import cloud
     from mawasu.cli.output import safe, say
     from mawasu.errors import PlatformError
-    from mawasu.google.client import Client
     from mawasu.platforms.gcp.infra.converge import Given, converge
 
     features = _of_production(repo, commit, branch)
     if not features:
         return
-    report = converge(Client(), features, Given(cloud().runner), person=False)
+    report = converge(client, features, Given(cloud().runner), person=False)
     for change in report.done:
         say(safe(f"infrastructure: {change.verb} {change.id}: {change.why}"))
     for change in report.waiting:

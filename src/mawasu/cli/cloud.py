@@ -38,16 +38,15 @@ def cloud() -> Cloud:
         raise UsageError(f"{VARIABLE} cannot be read: {error}", hint) from error
 
 
-def runner(home: Home, repository: str, tempo: Tempo | None = None) -> Runner:
+def runner(client: Client, home: Home, repository: str, tempo: Tempo | None = None) -> Runner:
     """All that a run needs; `repository` is the name of the one below `home.repos`."""
     from mawasu.cli.output import safe, say
     from mawasu.executor.records import CloudRecords
-    from mawasu.google.client import Client
     from mawasu.platforms.gcp.platform import Tempo
     from mawasu.platforms.gcp.runs import CloudBuildRuns
     from mawasu.runner.push import Runner
 
-    at, client = cloud(), Client()
+    at = cloud()
     records = CloudRecords(client, at.bucket, home.checkpoints)
     runs = CloudBuildRuns(client, at, os.environ.get("BUILD_ID", ""))
     outfit = _Outfit(client, at, home, records, runs, repository, tempo or Tempo())

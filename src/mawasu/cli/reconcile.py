@@ -18,12 +18,13 @@ def reconcile() -> None:
     from mawasu.platforms.gcp.runs import Branches, CloudBuildRuns
     from mawasu.runner.reconcile import reconcile as due
 
-    home, at, client = scratch_home(), cloud(), Client()
+    home, at = scratch_home(), cloud()
     init_bare(home.repos / "reconcile.git")  # commits are brought into it from the records
-    run = runner(home, "reconcile")
     said = False
-    for line in due(run, Branches(client, at), CloudBuildRuns(client, at, "").retry):
-        say(safe(line))
-        said = True
+    with Client() as client:
+        run = runner(client, home, "reconcile")
+        for line in due(run, Branches(client, at), CloudBuildRuns(client, at, "").retry):
+            say(safe(line))
+            said = True
     if not said:
         say("nothing is due")

@@ -56,7 +56,7 @@ class Espv2:
             return _no(503, "no service configuration")
         operation, known = _operation(document, incoming)
         if operation is None:
-            return _no(405, "method not allowed") if known else _no(404, "The current request is not defined by this API.")
+            return _no(405, "method not allowed") if known else _no(404, "not defined by this API")
         if operation["security"] and not self._let_in(document, operation["security"], incoming):
             return _no(401, "Jwt is missing or is not good")
         return self._carry(operation["x-google-backend"], incoming)

@@ -50,6 +50,7 @@ class Infra:
     fresh: int = 0
     foreign: set[str] = field(default_factory=set)
     unknown: dict[str, int] = field(default_factory=dict)
+    branches: list[str] = field(default_factory=list)  # of every repository that is linked
 
     def of(self, host: str, kind: str) -> Collection:
         """All things of a collection, in `.items`."""
@@ -131,6 +132,7 @@ def install(double: Double) -> None:
     _buckets(state)
     _collections(state)
     _triggers(state)
+    _branches(state)
     _values(state)
 
 
@@ -371,6 +373,15 @@ def _triggers(state: Infra) -> None:
     def delete(request: Request) -> Json:
         del state.triggers[found(request)["resourceName"]]
         return {}
+
+
+def _branches(state: Infra) -> None:
+    """What a connection sees of a repository."""
+
+    @state.double.route(BUILD, "cloudbuild.projects.locations.connections.repositories.fetchGitRefs")
+    def fetch(request: Request) -> Json:
+        _there(state.of(BUILD, "repositories").items, request.params["repository"])
+        return {"refNames": list(state.branches)} if state.branches else {}
 
 
 def _values(state: Infra) -> None:

@@ -181,12 +181,13 @@ class Instance:
 
     def _command(self) -> list[str]:
         argv = ["bwrap", "--unshare-net", "--unshare-pid", "--die-with-parent", "--proc", "/proc", "--dev", "/dev"]
+        argv += ["--tmpfs", "/tmp"]  # first: environments may lie below it
         environments = {one["name"]: self._environment(one) for one in self._revision["containers"]}
         shown = ("/usr", "/etc", "/lib", "/lib64", "/bin", "/sbin", *map(str, environments.values()), sys.base_prefix)
         for path in dict.fromkeys((*shown, sys.prefix, str(SOURCES), str(Path(instance.__file__).parent))):
             if Path(path).exists():
                 argv += ["--ro-bind", path, path]
-        argv += ["--tmpfs", "/tmp", "--bind", str(self._place / "door"), "/door"]
+        argv += ["--bind", str(self._place / "door"), "/door"]
         mounts = {
             mount["mountPath"]: mount["name"]
             for one in self._revision["containers"]
