@@ -166,6 +166,14 @@ def test_without_credentials_it_is_said_how_to_sign_in(
     assert "gcloud auth application-default login" in done.stderr
 
 
+def test_verify_looks_at_a_bucket(filled: Path) -> None:
+    done = mawasu("verify", "--records", URL)
+    assert done.returncode == 6
+    assert f"{digest('model')}, the model of release" in done.stdout, "these builds stored none"
+    assert "1 objects" in done.stdout
+    assert "13 ledger entries read" in done.stdout
+
+
 def test_a_changed_entry_is_named(filled: Path, machine: Front) -> None:
     machine.lay("ledger/delays/000000000/000000000002.json", b"{}")
     done = mawasu("builds", "--records", URL)
