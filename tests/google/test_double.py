@@ -25,6 +25,11 @@ GET = "run.projects.locations.services.get"
 SERVICE = Call("GET", RUN, f"/v2/{PARENT}/services/x")
 
 
+@pytest.fixture
+def furnished() -> bool:
+    return False
+
+
 def forgiven(double: Double) -> list[str]:
     """What was wrong, and no longer counts."""
     found = list(double.violations)
@@ -48,11 +53,13 @@ def test_a_request_is_answered_and_remembered(double: Double, client: Client) ->
 
 
 def test_a_misspelt_request_is_refused_and_recorded(double: Double, client: Client) -> None:
-    with pytest.raises(GoogleError, match="servceId"):
-        client.send(Call("POST", RUN, f"/v2/{PARENT}/services", {"servceId": "x"}, {"template": {}}))
-    place = f"POST {RUN}/v2/{PARENT}/services"
-    assert f"{place}: ?serviceId is required" in double.violations
-    assert forgiven(double)[0].startswith(f"{place}: ?servceId: run.projects.locations.services.create has no such")
+    with pytest.raises(GoogleError, match="secrtId"):
+        client.send(Call("POST", SECRETS, "/v1/projects/acme/secrets", {"secrtId": "x"}, {"labels": {}}))
+    place = f"POST {SECRETS}/v1/projects/acme/secrets"
+    assert forgiven(double) == [
+        f"{place}: ?secrtId: secretmanager.projects.secrets.create has no such parameter (did you mean 'secretId'?)",
+        f"{place}: ?secretId is required",
+    ]
 
 
 def test_a_path_that_no_method_has_is_unchecked(double: Double, client: Client) -> None:
@@ -172,7 +179,7 @@ def test_an_operation_is_done_after_some_looks(double: Double, client: Client) -
 def test_an_operation_goes_on_when_nobody_looks(double: Double, client: Client) -> None:
     answering(double)
     done: list[str] = []
-    double.operation(RUN, "v2", PARENT, lambda: {"done": done.append("x")}, polls=2)
+    double.operation(RUN, "v2", PARENT, lambda: done.append("x"), polls=2)
     client.send(SERVICE)
     assert done == []
     client.send(SERVICE)
@@ -193,7 +200,7 @@ def test_an_operation_that_there_is_not_is_not_found(double: Double, client: Cli
 
 def test_all_operations_may_be_finished_at_once(double: Double) -> None:
     done: list[str] = []
-    double.operation(RUN, "v2", PARENT, lambda: {"x": done.append("x")}, polls=100)
+    double.operation(RUN, "v2", PARENT, lambda: done.append("x"), polls=100)
     double.settle()
     assert done == ["x"]
 

@@ -23,6 +23,11 @@ from tests.google.double.uploads import PIECE
 HOST = "storage.googleapis.com"
 
 
+@pytest.fixture
+def furnished() -> bool:
+    return False
+
+
 def put(client: Client, bucket: str, name: str, data: bytes, **query: str) -> Any:
     asked = {"uploadType": "media", "name": name, **query}
     call = Call("POST", HOST, f"/upload/storage/v1/b/{bucket}/o", asked)

@@ -228,6 +228,13 @@ def test_a_parameter_that_must_be_there_is_missed() -> None:
     assert faults_of_call(Call("POST", STORE, "/storage/v1/b", body={"name": "x"})) == ["?project is required"]
 
 
+def test_what_the_path_names_is_not_asked_for_again() -> None:
+    assert faults_of_call(Call("GET", BUILD, f"/v1{PARENT}/triggers")) == []
+    assert faults_of_call(Call("POST", BUILD, f"/v1{PARENT}/builds/b:cancel", body={})) == []
+    projects = Call("GET", "cloudresourcemanager.googleapis.com", "/v3/projects")
+    assert faults_of_call(projects) == ["?parent is required"]
+
+
 def test_parameters_have_types_and_formats() -> None:
     listed = ("GET", RUN, f"/v2{PARENT}/services")
     assert faults_of_request(*listed, [("pageSize", "10"), ("alt", "json"), ("prettyPrint", "false")]) == []
@@ -357,7 +364,8 @@ def test_null_removes_from_a_bucket_only() -> None:
 
 @pytest.mark.parametrize("api", sorted(HOSTS))
 def test_every_method_is_found_by_a_path_of_its_own(api: str) -> None:
-    for one in methods(api):
+    known = methods(api)
+    for one in known[:: 1 + len(known) // 200]:  # of the largest APIs a part: each pattern is compiled
         path = sample_path(one)
         found = find(f"{api}.googleapis.com", one.http, path) if path else None
         assert path is None or (found is not None and found.method.id == one.id), one.id

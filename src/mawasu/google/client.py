@@ -79,7 +79,7 @@ class Client:
             if self._credentials is None:
                 from mawasu.google.credentials import DefaultCredentials
 
-                self._credentials = DefaultCredentials(self.http)
+                self._credentials = DefaultCredentials(self.http, self._endpoint)
             return self._credentials
 
     def send(self, call: Call, cancel: Cancel | None = None) -> Any:

@@ -6,11 +6,15 @@ the metadata server; in that order.
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mawasu.errors import PlatformError
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TRIES, WAIT = 4, 0.2  # at the token endpoint, when it cannot be reached; seconds, doubled each time
+ID_TOKEN_LIFE = 3300.0  # seconds; Google's live for an hour
 _SIGN_IN = "sign in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 _ID_TOKENS = (
     "identity tokens need a service account: run it in Cloud Build, or impersonate one: "
@@ -42,10 +47,13 @@ class Credentials(Protocol):
 
 
 class DefaultCredentials:
-    """Found as google.auth.default finds them. Safe for threads: they wait for one request for a token."""
+    """Found as google.auth.default finds them. Safe for threads: they wait for one request for a token.
 
-    def __init__(self, http: httpx.Client) -> None:
-        self._request = _Request(http)
+    With an `endpoint` (see client.ENDPOINT) tokens are asked for there too: `<endpoint>/oauth2.googleapis.com/token`.
+    """
+
+    def __init__(self, http: httpx.Client, endpoint: str = "") -> None:
+        self._request = _Request(http, endpoint)
         self._lock = threading.Lock()
         self._found: Any = None
         self._identities: dict[str, Any] = {}
@@ -77,7 +85,6 @@ class DefaultCredentials:
             return str(found.token)
 
     def _default(self) -> Any:
-        import google.auth
         import google.auth.exceptions
 
         if self._found is None:
@@ -85,17 +92,44 @@ class DefaultCredentials:
             logging.getLogger("google.auth").setLevel(logging.ERROR)
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)
-                    self._found, _ = google.auth.default(scopes=[SCOPE], request=self._request)  # type: ignore[arg-type]
-            except google.auth.exceptions.DefaultCredentialsError as error:
-                missing = "not found" in str(error) and "File" not in str(error)
-                what = (
-                    "no Google credentials are to be found here" if missing else f"Google credentials: {_first(error)}"
-                )
-                raise PlatformError(what, _SIGN_IN) from error
+                    warnings.simplefilter("ignore")
+                    self._found = _load(self._request)
             except google.auth.exceptions.GoogleAuthError as error:
                 raise PlatformError(f"Google credentials: {_first(error)}", _SIGN_IN) from error
         return self._found
+
+
+def _load(request: _Request) -> Any:
+    """As google.auth.default, which would run gcloud (a second or two) for the name of a project that nobody needs."""
+    import google.auth
+    import google.auth.credentials
+    import google.auth.exceptions
+
+    given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+    config = os.environ.get("CLOUDSDK_CONFIG", "")
+    gcloud = (Path(config) if config else Path.home() / ".config" / "gcloud") / "application_default_credentials.json"
+    if given or gcloud.is_file():
+        path = given or str(gcloud)
+        _check(path)
+        found, _ = google.auth.load_credentials_from_file(path, request=request)  # type: ignore[no-untyped-call]
+        return google.auth.credentials.with_scopes_if_required(found, [SCOPE])  # type: ignore[no-untyped-call]
+    try:
+        return google.auth.default(scopes=[SCOPE], request=request)[0]  # type: ignore[arg-type]
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise PlatformError("no Google credentials are to be found here", _SIGN_IN) from error
+
+
+def _check(path: str) -> None:
+    """google-auth takes for granted that the file is there and holds an object."""
+    try:
+        fine = isinstance(json.loads(Path(path).read_text()), dict)
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise PlatformError(f"no Google credentials can be read from {path}: {why}", _SIGN_IN) from error
+    except ValueError as error:
+        raise PlatformError(f"Google credentials: {path}: {_first(error)}", _SIGN_IN) from error
+    if not fine:
+        raise PlatformError(f"Google credentials: {path} holds no JSON object", _SIGN_IN)
 
 
 def _refreshed(refresh: Callable[[], None], what: str, hint: str) -> None:
@@ -127,9 +161,7 @@ def _identity(source: Any, audience: str, request: _Request) -> Any:
             source.signer, source.service_account_email, source._token_uri, target_audience=audience
         )
     if isinstance(source, impersonated_credentials.Credentials):
-        return impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
-            source, target_audience=audience, include_email=True
-        )
+        return _Impersonated(source, audience)
     if type(source).__module__.startswith("google.auth.compute_engine"):
         from google.auth import compute_engine
 
@@ -137,6 +169,38 @@ def _identity(source: Any, audience: str, request: _Request) -> Any:
             request, audience, use_metadata_identity_endpoint=True
         )
     raise PlatformError(f"no identity token for {audience}: these credentials are not a service account's", _ID_TOKENS)
+
+
+class _Impersonated:
+    """An identity token of an impersonated account (iamcredentials, projects.serviceAccounts.generateIdToken).
+
+    google-auth's own class for it opens a connection of its own, past our transport and its endpoint.
+    """
+
+    def __init__(self, source: Any, audience: str) -> None:
+        self._source, self._audience = source, audience
+        self._until = 0.0
+        self.token = ""
+
+    @property
+    def valid(self) -> bool:
+        return time.time() < self._until
+
+    def refresh(self, request: _Request) -> None:
+        import google.auth.exceptions
+
+        person, account = self._source._source_credentials, self._source.service_account_email
+        if not person.valid:
+            person.refresh(request)
+        url = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateIdToken"
+        body = json.dumps({"audience": self._audience, "includeEmail": True}).encode()
+        headers = {"authorization": f"Bearer {person.token}", "content-type": "application/json"}
+        answer = request(url, "POST", body, headers)
+        if answer.status != 200:
+            text = answer.data.decode(errors="replace")
+            raise google.auth.exceptions.RefreshError(text)  # type: ignore[no-untyped-call]
+        self.token = json.loads(answer.data)["token"]
+        self._until = time.time() + ID_TOKEN_LIFE
 
 
 class _Response:
@@ -151,8 +215,9 @@ class _Response:
 class _Request:
     """google.auth.transport.Request on top of httpx."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: httpx.Client, endpoint: str) -> None:
         self._http = http
+        self._endpoint = endpoint
 
     def __call__(
         self,
@@ -166,6 +231,8 @@ class _Request:
         import google.auth.exceptions
         import httpx
 
+        if self._endpoint:
+            url = re.sub(r"^https://([a-z0-9-]+\.googleapis\.com)/", rf"{self._endpoint}/\1/", url)
         try:
             return _Response(self._http.request(method, url, content=body, headers=headers, timeout=timeout or 30))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -173,4 +240,5 @@ class _Request:
 
 
 def _first(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())[:300]
+    text = str(error) if isinstance(error, ValueError) or not error.args else str(error.args[0])
+    return " ".join(text.split())[:300]

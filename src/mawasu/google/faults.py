@@ -34,10 +34,11 @@ class ConflictError(GoogleError):
 
 def fault_of(call: Call, status: int, body: Any) -> GoogleError:
     """The error that an answer stands for; `body` is its JSON value, or its text."""
+    body = body[0] if isinstance(body, list) and len(body) == 1 else body  # of streaming methods
     error = body.get("error") if isinstance(body, dict) else None
     error = error if isinstance(error, dict) else {}
     text = str(error.get("message") or (_plain(body) if isinstance(body, str) else "") or f"status {status}").strip()
-    details = [one for one in error.get("details", []) if isinstance(one, dict)]
+    details = [one for one in error.get("details") or () if isinstance(one, dict)]
     reason = _reason(error, details)
     what = f"{call.method} {call.host}{call.path}"
     kind = {404: NotFoundError, 409: ConflictError, 412: ConflictError}.get(status, GoogleError)
@@ -46,7 +47,9 @@ def fault_of(call: Call, status: int, body: Any) -> GoogleError:
 
 def _reason(error: dict[str, Any], details: list[dict[str, Any]]) -> str:
     found = [
-        str(one["reason"]) for one in (*details, *error.get("errors", [])) if isinstance(one, dict) and "reason" in one
+        str(one["reason"])
+        for one in (*details, *(error.get("errors") or ()))
+        if isinstance(one, dict) and "reason" in one
     ]
     return next(iter(found), str(error.get("status", "")))
 

@@ -41,7 +41,7 @@ def wait_for(
         if cancel is None:
             time.sleep(pause)
         pause = min(LONGEST, pause * 1.5)
-        operation = client.send(Call("GET", host, f"/{version}/{name}"))
+        operation = client.send(Call("GET", host, f"/{version}/{name}"), cancel)
     if error := operation.get("error"):
         status = _STATUS.get(error.get("code", 2), 500)
         raise fault_of(Call("GET", host, f"/{version}/{operation.get('name', '')}"), status, {"error": error})

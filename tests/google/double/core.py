@@ -74,7 +74,7 @@ class _Operation:
     host: str
     name: str
     left: int
-    do: Callable[[], dict[str, Any] | None]
+    do: Callable[[], Any]
     value: dict[str, Any]
 
 
@@ -132,12 +132,15 @@ class Double:
         host: str,
         version: str,
         parent: str,
-        do: Callable[[], dict[str, Any] | None],
+        do: Callable[[], Any],
         polls: int = 2,
         metadata: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """A long-running operation. `do` gives its response, or raises a refusal, when `polls` more requests have come
-        to this host (so the work goes on when its poller is lost); with 0 at once. `parent` may be ""."""
+        """A long-running operation. `do` gives its response (a dict, or None), or raises a refusal.
+
+        It is done when `polls` more requests have come to this host (so the work goes on when its poller is lost); with
+        0 at once. `parent` may be "".
+        """
         with self.lock:
             number = next(self._numbers)
             name = f"{parent}/operations/op-{number}" if parent else f"operations/op-{number}"

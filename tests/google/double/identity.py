@@ -24,6 +24,7 @@ from tests.google.double.faults import Answer, Faults
 from tests.google.double.server import Cut, Incoming
 
 TOKENS = "oauth2.googleapis.com"
+IMPERSONATION = "iamcredentials.googleapis.com"
 METADATA = "computeMetadata"
 LIFE = 3600
 
@@ -120,9 +121,11 @@ class Identity:
     def endpoint(
         self, host: str, path: str, incoming: Incoming, queries: Mapping[str, list[str]], faults: Faults
     ) -> Answer | Cut | None:
-        """The answer if it is the token endpoint's or the metadata server's, else None."""
+        """The answer if it is one of those that give tokens, which google-auth asks in its own words; else None."""
         if host == TOKENS and path == "/token" and incoming.method == "POST":
             name, answer = TOKENS, functools.partial(self._token, incoming)
+        elif host == IMPERSONATION:
+            name, answer = host, functools.partial(self._impersonated, path, incoming)
         elif host == METADATA or (not host and incoming.headers.get("metadata-flavor")):
             name, answer = "metadata.google.internal", functools.partial(self._metadata, path, incoming, queries)
         else:
@@ -152,6 +155,17 @@ class Identity:
 
     def _given(self, email: str) -> Answer:
         return Answer(body={"access_token": self.token(email), "expires_in": LIFE - 1, "token_type": "Bearer"})
+
+    def _impersonated(self, path: str, incoming: Incoming) -> Answer:
+        """One account's token for another (iam.serviceAccountTokenCreator)."""
+        account, _, verb = path.rpartition("/")[2].partition(":")
+        self.asked.append(verb)
+        if not self.caller(incoming.headers.get("authorization", "")):
+            return Answer(401, {"error": {"code": 401, "message": "nobody asks", "status": "UNAUTHENTICATED"}})
+        body = json.loads(incoming.read())
+        if verb == "generateIdToken":
+            return Answer(body={"token": self.id_token(body["audience"], account)})
+        return Answer(body={"accessToken": self.token(account), "expireTime": "2100-01-01T00:00:00Z"})
 
     def _metadata(self, path: str, incoming: Incoming, queries: Mapping[str, list[str]]) -> Answer:
         if not self.metadata:

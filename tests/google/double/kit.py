@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Thing = dict[str, Any]
 PAGE = 100
+_OTHER = frozenset({"requestId", "projectId"})  # parameters that name something else than the new thing
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Collection:
 
     def create(self, request: Request) -> Thing:
         parent = request.params.get("parent", "")
-        id = next((value for key, value in request.query.items() if key.endswith("Id")), "")
+        id = next((value for key, value in request.query.items() if key.endswith("Id") and key not in _OTHER), "")
         own = str(request.body.get("name", "")).rpartition("/")[2]
         number = id or own or str(self.double.number_of() + 10**9)
         kind = self.prefix.rpartition(".")[2]

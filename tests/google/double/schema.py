@@ -96,7 +96,7 @@ def _query_faults(match: Match, query: list[tuple[str, str]]) -> list[str]:
     faults += [
         f"?{name} is required"
         for name, one in own.items()
-        if name not in seen and (one.get("required") or _says_required(one))
+        if name not in seen and (one.get("required") or (name not in _NAMED and _says_required(one)))
     ]
     if match.upload in ("simple", "resumable") and dict(query).get("uploadType") not in _UPLOADS:
         faults.append(f"?uploadType is one of {', '.join(_UPLOADS)}")
@@ -107,6 +107,9 @@ def _says_required(schema: Mapping[str, Any]) -> bool:
     """google.api.field_behavior is told in words only."""
     return re.match(r"(Required|REQUIRED)[.:]", schema.get("description", "")) is not None
 
+
+_NAMED = frozenset({"projectId", "id", "triggerId"})
+"""What the resource's path says again: Cloud Build's regional methods call them required, and nobody sends them."""
 
 _UPLOADS = ("media", "multipart", "resumable")
 
@@ -210,7 +213,9 @@ class _Check:
         """The older documents say it in an annotation."""
         if self.method.id in schema.get("annotations", {}).get("required", ()):
             return True
-        if not path and (name == "name" or name in self.bound or self.method.id.endswith(("update", "replaceOne"))):
+        if not path and (
+            name == "name" or name in _NAMED or name in self.bound or self.method.id.endswith(("update", "replaceOne"))
+        ):
             return False  # the path or `?…Id=` names it
         return _says_required(schema)
 

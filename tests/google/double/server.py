@@ -158,6 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         data, kind = answer.data()
         self.send_response(answer.status)
         headers = {"content-type": kind, **answer.headers, "content-length": str(len(data))}
+        if answer.status in (204, 304):  # RFC 9110: these have no content
+            data, headers = b"", dict(answer.headers)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
