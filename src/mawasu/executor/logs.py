@@ -146,14 +146,13 @@ def read_file(path: Path, offset: int) -> bytes:
 def read_parts(bucket: Bucket, prefix: str, offset: int) -> bytes:
     """As `read_file`: parts that end before `offset` are not fetched."""
     wanted: list[str] = []
-    start = 0  # of the part
-    skipped = offset
+    start = 0  # of the first part that is wanted
     for part in bucket.list(prefix):
-        if start + part.size > offset:
-            skipped = min(skipped, offset - start)
+        if wanted or start + part.size > offset:
             wanted.append(part.name)
-        start += part.size
+        else:
+            start += part.size
     if not wanted:
         return b""
     with ThreadPoolExecutor(_THREADS) as pool:
-        return b"".join(data or b"" for data in pool.map(bucket.read, wanted))[skipped:]
+        return b"".join(data or b"" for data in pool.map(bucket.read, wanted))[offset - start :]

@@ -9,6 +9,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from mawasu.errors import PlatformError
+from mawasu.google.objects import Found
 from mawasu.google.storage import Bucket
 from mawasu.ledger.checkpoints import Box, DirectoryBox, rules
 from mawasu.ledger.shelf import relative
@@ -66,6 +67,9 @@ class CloudShelf:
                 return
             yield found.name
 
+    def numbers(self) -> Iterator[int]:
+        return (_number(found) for found in self._bucket.list(self._prefix))
+
     def has(self, number: int) -> bool:
         return self._bucket.stat(self._name(number)) is not None
 
@@ -74,13 +78,17 @@ class CloudShelf:
 
     def later(self, number: int) -> int | None:
         found = next(self._bucket.list(self._prefix, start=self._name(number + 1)), None)
-        return int(found.name.rpartition("/")[2].partition(".")[0]) if found else None
+        return _number(found) if found else None
 
     def where(self, number: int) -> str:
         return f"gs://{self._bucket.name}/{self._name(number)}"
 
     def _name(self, number: int) -> str:
         return self._prefix + relative(number)
+
+
+def _number(found: Found) -> int:
+    return int(found.name.rpartition("/")[2].partition(".")[0])
 
 
 class CloudBox:

@@ -39,6 +39,9 @@ class Shelf(Protocol):
     def following(self, number: int) -> Iterator[bytes]:
         """Entries from `number` on, up to the first that is not there."""
 
+    def numbers(self) -> Iterator[int]:
+        """Of all entries that are there, in order, past what is missing."""
+
     def has(self, number: int) -> bool: ...
 
     def create(self, number: int, data: bytes) -> bool:
@@ -96,6 +99,11 @@ class DirectoryShelf:
         while (data := self.read(number)) is not None:
             yield data
             number += 1
+
+    def numbers(self) -> Iterator[int]:
+        for shard in sorted(self._area.root.glob("[0-9]" * 9)):
+            for path in sorted(shard.glob("[0-9]" * 12 + ".json")):
+                yield int(path.stem)
 
     def has(self, number: int) -> bool:
         return self._path(number).exists()

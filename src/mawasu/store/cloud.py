@@ -18,6 +18,7 @@ from mawasu.google.faults import ConflictError, GoogleError, NotFoundError
 from mawasu.google.objects import ChangedError
 from mawasu.google.storage import Bucket
 from mawasu.store.layout import write_file, write_tree
+from mawasu.store.manifest import PREFIX as MANIFEST
 from mawasu.store.manifest import Manifest, TreeFile, decode_manifest, encode_manifest, make_manifest
 from mawasu.store.names import from_path, to_blob, to_path
 from mawasu.store.walk import open_file, walk
@@ -36,6 +37,10 @@ class Laid(NamedTuple):
     path: str
     digest: Digest
     executable: bool
+
+
+class _EnoughError(Exception):
+    """A receiver has what it wanted."""
 
 
 class CloudStore:
@@ -127,9 +132,31 @@ class CloudStore:
         self._copy(digest, chunks.append)
         return b"".join(chunks)
 
+    def look(self, digest: Digest) -> bytes:
+        """As `read`, and a bad object stays where it is."""
+        data = self.bucket.read(self._blob(digest))
+        if data is None:
+            raise self._missing(digest)
+        if digest_of(data) != digest:
+            raise CorruptError(f"object {short(digest)} does not hold the bytes of its digest {digest}", _HINT)
+        return data
+
     def manifest(self, digest: Digest) -> Manifest:
         """What a stored directory holds. Raises CorruptError, also for an object that is no directory's manifest."""
         return decode_manifest(self.read(digest), digest)
+
+    def is_tree(self, digest: Digest) -> bool:
+        """Whether the object is there and begins as a manifest does; no more of it is fetched than it takes."""
+        begin = bytearray()
+
+        def take(chunk: bytes) -> None:
+            begin.extend(chunk)
+            if len(begin) >= len(MANIFEST):
+                raise _EnoughError
+
+        with contextlib.suppress(NotFoundError, _EnoughError):
+            self.bucket.receive(self._blob(digest), take)
+        return begin.startswith(MANIFEST)
 
     def write_file(self, digest: Digest, path: Path) -> None:
         """Copy an object to `path`, whole or not at all; a file there is replaced."""
