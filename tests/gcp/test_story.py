@@ -173,8 +173,9 @@ class Both:
         world.commit(texts.project("same", extra=GCP))
 
     def change(self, files: dict[str, str]) -> None:
-        self.world.commit(files)
-        self.repo.commit(files)
+        if files:
+            self.world.commit(files)
+            self.repo.commit(files)
 
     def git(self, *arguments: str) -> None:
         self.world.git(*arguments)

@@ -180,12 +180,15 @@ class GcpGateway:
         revision = str(template["revision"])
         if _traffic(service) == [_all(revision)]:
             return revision
-        if service.get("template", {}).get("revision") != revision or _name_of(service, "Ready") != revision:
+        here = f"{self._path}/revisions/{revision}"
+        if (found := self._client.find(run.get(here))) is None:  # a document that was served before has one
             traffic = [*_traffic(service), {**_all(revision), "percent": 0, "tag": names.tag(revision)}]
             body = {"template": template, "traffic": traffic, "labels": labels, "invokerIamDisabled": True}
-            service = self._patch(body, service)
-        if _name_of(service, "Ready") != revision:
-            said = service.get("terminalCondition", {}).get("message", "it is not ready")
+            self._patch(body, service)
+            found = self._client.send(run.get(here))
+        condition = run.ready(found)
+        if condition.state != "SUCCEEDED":
+            said = condition.message or "it is not ready"
             hint = "the log of the revision says more; may mawasu-gateway read the service's configuration?"
             raise PlatformError(f"the gateway's new revision {revision} does not start: {said}", hint)
         return revision
