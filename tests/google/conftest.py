@@ -35,7 +35,9 @@ _SURROUNDINGS = (
 def double(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Double]:
-    """A running double with every service (none in a module with `BARE = True`), credentials of mawasu-build and the environment that leads to it.
+    """A running double with credentials of mawasu-build, and the environment that leads to it.
+
+    It has every service; in a test module with `BARE = True` none.
 
     At the end every request must have been right: Google would have taken each of them, and ignored nothing in it.
     """
