@@ -32,22 +32,19 @@ _SURROUNDINGS = (
 
 
 @pytest.fixture
-def furnished() -> bool:
-    """Does the double have its services? Tests of the double itself say no, and bring what they need."""
-    return True
-
-
-@pytest.fixture
 def double(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, furnished: bool
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Double]:
-    """A running double with every service, credentials of mawasu-build and the environment that leads to it.
+    """A running double with credentials of mawasu-build, and the environment that leads to it.
+
+    It has every service; in a test module with `BARE = True` none.
 
     At the end every request must have been right: Google would have taken each of them, and ignored nothing in it.
     """
     home = tmp_path_factory.mktemp("google")
     with Double() as running:
-        for found in pkgutil.iter_modules(services.__path__) if furnished else ():
+        bare = getattr(request.module, "BARE", False)
+        for found in pkgutil.iter_modules(services.__path__) if not bare else ():
             module = importlib.import_module(f"{services.__name__}.{found.name}")
             if hasattr(module, "install"):
                 module.install(running)

@@ -29,9 +29,7 @@ MAKE = Call("POST", SECRETS, "/v1/projects/acme/secrets", {"secretId": "s"}, {"r
 MAKE_AGAIN = Call(MAKE.method, MAKE.host, MAKE.path, MAKE.query, MAKE.body, again=True)
 
 
-@pytest.fixture
-def furnished() -> bool:
-    return False
+BARE = True  # the double without its services: these tests bring what they need
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,7 @@ LOOK = Call("GET", "run.googleapis.com", "/v2/projects/acme/locations/europe-wes
 FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 
 
-@pytest.fixture
-def furnished() -> bool:
-    return False
+BARE = True  # the double without its services: these tests bring what they need
 
 
 @pytest.fixture(autouse=True)

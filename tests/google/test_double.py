@@ -25,9 +25,7 @@ GET = "run.projects.locations.services.get"
 SERVICE = Call("GET", RUN, f"/v2/{PARENT}/services/x")
 
 
-@pytest.fixture
-def furnished() -> bool:
-    return False
+BARE = True  # the double without its services: these tests bring what they need
 
 
 def forgiven(double: Double) -> list[str]:

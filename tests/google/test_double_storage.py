@@ -23,9 +23,7 @@ from tests.google.double.uploads import PIECE
 HOST = "storage.googleapis.com"
 
 
-@pytest.fixture
-def furnished() -> bool:
-    return False
+BARE = True  # the double without its services: these tests bring what they need
 
 
 def put(client: Client, bucket: str, name: str, data: bytes, **query: str) -> Any:

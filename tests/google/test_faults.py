@@ -15,9 +15,7 @@ RUN, STORE = "run.googleapis.com", "storage.googleapis.com"
 LOOK = Call("GET", RUN, "/v2/projects/acme/locations/europe-west1/services/x")
 
 
-@pytest.fixture
-def furnished() -> bool:
-    return False
+BARE = True  # the double without its services: these tests bring what they need
 
 
 def refused(client: Client, call: Call = LOOK) -> GoogleError:
