@@ -42,6 +42,7 @@ class World:
     client: Client
     cloud: Cloud
     services: dict[str, Dict] = field(default_factory=dict)
+    revisions: dict[str, Dict] = field(default_factory=dict)  # by full name
     events: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -80,8 +81,8 @@ class World:
         service = self.services[NAME]
         (traffic,) = service["traffic"]
         assert traffic["percent"] == 100
-        version = environ(service["template"])["ENDPOINTS_SERVICE_VERSION"]
-        assert traffic["revision"] == service["template"]["revision"]
+        revision = self.revisions[f"{service['name']}/revisions/{traffic['revision']}"]
+        version = environ(revision)["ENDPOINTS_SERVICE_VERSION"]
         return self.managed.documents[version]
 
     @property
@@ -126,6 +127,13 @@ def _cloud_run(made: World) -> None:
     def get(request: Request) -> Dict:
         return find(request)
 
+    @double.route(RUN, "run.projects.locations.services.revisions.get")
+    def revision(request: Request) -> Dict:
+        name = request.params["name"]
+        if name not in made.revisions:
+            raise refuse(404, f"Resource '{name.rpartition('/')[2]}' of kind 'REVISION' does not exist.")
+        return {"name": name, "conditions": made.revisions[name]["conditions"]}
+
     @double.route(RUN, "run.projects.locations.services.delete")
     def delete(request: Request) -> Dict:
         service = find(request)
@@ -157,7 +165,9 @@ def _cloud_run(made: World) -> None:
         if starts:
             service["latestReadyRevision"] = path
         state = "CONDITION_SUCCEEDED" if starts else "CONDITION_FAILED"
-        service["terminalCondition"] = {"type": "Ready", "state": state, "message": "" if starts else "it exited"}
+        condition = {"type": "Ready", "state": state, "message": "" if starts else "it exited"}
+        service["terminalCondition"] = condition
+        made.revisions.setdefault(path, {**service["template"], "conditions": [condition]})
         ready = service.get("latestReadyRevision", "").rpartition("/")[2]
         latest = [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100, "revision": ready}]
         before = made.events[-1:] or [""]
