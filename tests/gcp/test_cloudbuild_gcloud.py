@@ -42,4 +42,4 @@ def test_gcloud_submits_a_nested_build_as_it_is_rendered(
     run("builds", "submit", "--no-source", "--async", "--region", CLOUD.region, "--config", str(file))
     (sent,) = kiln.requests("cloudbuild.projects.locations.builds.create")
     assert {key: sent[key] for key in build} == build
-    assert source["storageSource"]["bucket"] == CLOUD.bucket
+    assert source["storageSource"]["bucket"] == f"{CLOUD.bucket}-sources"

@@ -19,7 +19,7 @@ def kiln(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kiln]:
 
 
 def bucket(kiln: Kiln) -> Bucket:
-    return Bucket(kiln.client, CLOUD.bucket)
+    return Bucket(kiln.client, f"{CLOUD.bucket}-sources")
 
 
 def test_the_runner_is_made_once_and_found_by_whoever_has_the_same_files(kiln: Kiln) -> None:

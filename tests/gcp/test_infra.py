@@ -77,7 +77,7 @@ def test_the_plan_reads_as_sentences_and_changes_nothing(world: World) -> None:
     assert "acme-ml · europe-west1 · gs://acme-ml-mawasu" in text
     assert "+ bucket acme-ml-mawasu: ledger, models, data, logs: the records" in text
     assert "+ mawasu-scheduler: " in text
-    assert "+ mawasu-training: roles/storage.objectUser if below jobs/" in text
+    assert "+ mawasu-training: roles/storage.objectUser" in text
     assert "everything scales to zero" in text
     assert "gcloud builds connections create github github --region=europe-west1 --project=acme-ml" in text
     assert writes(world) == []

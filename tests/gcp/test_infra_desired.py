@@ -80,19 +80,41 @@ def test_code_of_users_runs_as_accounts_that_change_nothing_of_the_project() -> 
 
 
 @pytest.mark.parametrize(
-    ("what", "prefix", "role"),
+    ("what", "bucket", "role"),
     [
-        ("images", "sources/", "roles/storage.objectViewer"),
-        ("training", "jobs/", "roles/storage.objectUser"),
-        ("api", "services/", "roles/storage.objectViewer"),
+        ("images", "sources", "roles/storage.objectViewer"),
+        ("training", "jobs", "roles/storage.objectUser"),
+        ("training-preview", "jobs-preview", "roles/storage.objectUser"),
+        ("api", "services", "roles/storage.objectViewer"),
+        ("api-preview", "services-preview", "roles/storage.objectViewer"),
     ],
 )
-def test_code_of_users_reaches_its_own_corner_of_the_bucket(what: str, prefix: str, role: str) -> None:
-    found = grants.of(all_of()["policy bucket/acme-ml-mawasu"], CLOUD)
-    grant = next(one for one in found if one.member == grants.member(CLOUD, what))
-    assert grant.role == role
-    assert f"resource.name.startsWith('projects/_/buckets/acme-ml-mawasu/objects/{prefix}')" in grant.expression
-    assert f"'storage.googleapis.com/objectListPrefix', '').startsWith('{prefix}')" in grant.expression
+def test_code_of_users_reaches_one_bucket_alone(what: str, bucket: str, role: str) -> None:
+    policies = {name: grants.of(one, CLOUD) for name, one in all_of().items() if name.startswith("policy bucket/")}
+    who = grants.member(CLOUD, what)
+    found = {(name, one.role) for name, given in policies.items() for one in given if one.member == who}
+    assert found == {(f"policy bucket/acme-ml-mawasu-{bucket}", role)}
+
+
+def test_builds_alone_reach_the_records_and_everybody_reads_published_keys_alone() -> None:
+    policies = {name: grants.of(one, CLOUD) for name, one in all_of().items() if name.startswith("policy bucket/")}
+    assert {one.member for one in policies["policy bucket/acme-ml-mawasu"]} == {grants.member(CLOUD, "build")}
+    public = [name for name, given in policies.items() if any(one.member == "allUsers" for one in given)]
+    assert public == ["policy bucket/acme-ml-mawasu-keys"]
+    open_ = [
+        one.name
+        for one in all_of().values()
+        if one.kind == "bucket" and one.body["iamConfiguration"]["publicAccessPrevention"] != "enforced"
+    ]
+    assert open_ == ["acme-ml-mawasu-keys"]
+
+
+def test_secrets_of_previews_are_read_by_code_of_previews_alone() -> None:
+    """And those of production by code of stable environments alone."""
+    for name, one in all_of().items():
+        if name.startswith("policy secret/"):
+            readers = {grant.member.partition("@")[0].rpartition("mawasu-")[2] for grant in grants.of(one, CLOUD)}
+            assert all(who.endswith("-preview") == ("-preview-" in name) for who in readers), (name, readers)
 
 
 def test_a_build_manages_secrets_and_never_reads_a_value() -> None:

@@ -107,6 +107,7 @@ def _train(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     job = JobSpec(
         name=f"{walk.name}/train",
         key=step.key,
+        preview=walk.plan.preview,
         command=part.command,
         source=walk.at.source(*part.paths),
         image=ensure_image(walk.at, "training", walk, log, cancel),
@@ -140,6 +141,7 @@ def _evaluate(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     job = JobSpec(
         name=f"{walk.name}/{step.name}",
         key=step.key,
+        preview=walk.plan.preview,
         command=part.command,
         source=at.source(*part.paths),
         image=ensure_image(at, "training", walk, log, cancel),

@@ -69,14 +69,15 @@ class Bucket:
                 return self._is_mine(name, mark, error)
         return True
 
-    def copy(self, source: str, target: str, generation: int = 0) -> int:
-        """Inside Google, without the bytes coming here: how many they are. With `generation`, of exactly this source.
+    def copy(self, source: str, target: str, generation: int = 0, into: Bucket | None = None) -> int:
+        """Inside Google, without the bytes coming here: how many they are. With `generation`, of exactly this source;
+        with `into`, to another bucket.
 
         Raises NotFoundError when there is no `source`.
         """
         token = ""
         while True:
-            answer = self._json(objects.rewrite(self.name, source, target, generation, token))
+            answer = self._json(objects.rewrite(self.name, source, (into or self).name, target, generation, token))
             if answer.get("done"):
                 return int(answer["objectSize"])
             token = answer["rewriteToken"]

@@ -120,7 +120,7 @@ def _mount(mount: Mount, bucket: Bucket, store: CloudStore, below: str) -> dict[
     where = "/".join(part for part in (enter.directory(mount.variable), mount.name) if part)
     files = {
         file.path: {"sha256": file.digest.removeprefix("sha256:"), "executable": file.executable}
-        for file in store.copy_tree(mount.digest, f"{below}/{where}")
+        for file in store.copy_tree(mount.digest, f"{below}/{where}", bucket)
     }
     return {
         "variable": mount.variable,

@@ -22,7 +22,7 @@ from mawasu.platforms.gcp.jobclaim import ATTEMPT, KEY, Claimed, Claims, Grace, 
 from mawasu.platforms.gcp.jobfiles import Given, Told, ingest, stage, step_of, told
 from mawasu.platforms.gcp.joblogs import JobLog
 from mawasu.platforms.gcp.machines import Chosen
-from mawasu.platforms.gcp.names import MANAGED, Cloud, account, label
+from mawasu.platforms.gcp.names import MANAGED, Cloud, account, beside, label, of_class
 from mawasu.ports import Cancel, Log
 from mawasu.spec.feature import GcpTraining
 from mawasu.store.cloud import CloudStore
@@ -71,7 +71,7 @@ class GcpJobs:
         cloud: Cloud,
         training: GcpTraining,
         client: Client,
-        bucket: Bucket,
+        bucket: Callable[[str], Bucket],
         store: CloudStore,
         scratch: Path,
         pace: Pace = Pace(),  # noqa: B008 - a frozen value
@@ -90,12 +90,14 @@ class GcpJobs:
         """
         chosen = machines.choose(job.resources, self._training.machine, self._training.tpu_topology)
         mark = (job.key or digest_of_value(msgspec.to_builtins(job))).removeprefix("sha256:")[:40]
+        if job.preview:  # of another bucket and account: where both classes want one key at once, each runs it
+            mark = f"{mark[:38]}-p"
         below = f"jobs/{_slug(step_of(job))}-{mark[:32]}"
-        claims = Claims(self._cloud, self._client, self._bucket, below, mark, self._pace.grace, cancel)
+        claims = Claims(self._cloud, self._client, self._of(job), below, mark, self._pace.grace, cancel)
 
         def stage_all() -> Callable[[int], Job]:
             with self._room() as scratch:
-                given = stage(job, self._bucket, self._store, below, scratch)
+                given = stage(job, self._of(job), self._store, below, scratch)
             return lambda attempt: self.asked(job, chosen, given, below, mark, attempt)
 
         while True:
@@ -112,9 +114,14 @@ class GcpJobs:
                 return outcome
             log.write("another build that waited for this job gave it up: it is started again")
 
+    def _of(self, job: JobSpec) -> Bucket:
+        """The bucket that the job's account reaches, and no other account of users' code."""
+        return self._bucket(beside(self._cloud.bucket, of_class("jobs", job.preview)))
+
     def asked(self, job: JobSpec, chosen: Chosen, given: Given, below: str, mark: str, attempt: int) -> Job:
         """The custom job of an attempt. Raises StepError for what Vertex AI would refuse."""
-        mounted = f"/gcs/{self._bucket.name}"
+        bucket = self._of(job).name
+        mounted = f"/gcs/{bucket}"
         files = (f"{mounted}/{given.enter}", given.enter_sha256)
         arguments = (f"{mounted}/{given.specification}", given.specification_sha256, f"{mounted}/{below}/{attempt}/out")
         flexible = self._training.scheduling == "flex-start"
@@ -123,8 +130,8 @@ class GcpJobs:
             name=job.name,
             image=job.image.ref,
             command=("python3", "-c", BOOT, *files, *arguments),
-            account=account(self._cloud, "training"),
-            output=f"gs://{self._bucket.name}/{below}/{attempt}/",
+            account=account(self._cloud, of_class("training", job.preview)),
+            output=f"gs://{bucket}/{below}/{attempt}/",
             pools=pools(job, self._training, chosen),
             labels={**labels(job.name), KEY: mark, ATTEMPT: str(attempt)},
             disk=max(vertex.SMALLEST_DISK, -(-self._training.disk // 10**9)),
@@ -145,7 +152,7 @@ class GcpJobs:
         follower.log.write(follower.told_at_first(joboutcome.shown(chosen)))
         seen, stopped = follower.follow(limit)
         out = claims.out(claimed.attempt)
-        said = told(self._bucket, out) if seen.started else None
+        said = told(self._of(job), out) if seen.started else None
         facts = joboutcome.facts_of(job, self._cloud, chosen, seen, said, claimed.found)
         seconds = said.seconds if said else facts["seconds_running"]
         match stopped:
@@ -164,7 +171,7 @@ class GcpJobs:
     def _collected(self, job: JobSpec, said: Told, out: str, seconds: float, facts: dict[str, object]) -> Outcome:
         try:
             with self._room() as scratch:
-                outputs = ingest(job, said, self._bucket, self._store, out, scratch)
+                outputs = ingest(job, said, self._of(job), self._store, out, scratch)
         except StepError as fault:
             return Outcome(Result.FAILED, {}, seconds, fault.message, fault.hint, facts)
         return Outcome(Result.OK, outputs, seconds, facts=facts)

@@ -59,17 +59,42 @@ REPOSITORY = "mawasu"  # in Artifact Registry
 ACCOUNTS = {
     "build": "runs pushes: `mawasu build` and `mawasu reconcile`",
     "images": "makes images: users' Dockerfiles and packages run as it",
-    "training": "runs training and evaluation: users' code runs as it",
-    "api": "runs APIs: users' code runs as it",
+    "training": "runs training and evaluation for stable environments: users' code runs as it",
+    "training-preview": "runs training and evaluation for previews: users' code runs as it",
+    "api": "runs APIs of stable environments: users' code runs as it",
+    "api-preview": "runs APIs of previews: users' code runs as it",
     "gateway": "the only one that may call APIs",
     "scheduler": "wakes `mawasu reconcile`",
 }
 """Service accounts by what they are for."""
 
 
+BUCKETS = {
+    "jobs": "what jobs are given and give back",
+    "jobs-preview": "what jobs of previews are given and give back",
+    "services": "code and models of what serves",
+    "services-preview": "code and models of previews",
+    "sources": "what images are made from",
+    "keys": "public halves of API keys, for gateways to fetch: everybody may read them",
+}
+"""Buckets beside the one of records, which no user's code ever reaches (decisions/0014)."""
+
+
+def beside(bucket: str, what: str) -> str:
+    """The name of one of them; `bucket` is the one of records."""
+    if what not in BUCKETS:
+        raise ValueError(f"{what!r} is no bucket of mawasu")
+    return f"{bucket}-{what}"
+
+
+def of_class(what: str, preview: bool) -> str:
+    """The account or bucket of a class of environments: what a preview can reach, nothing stable relies on."""
+    return f"{what}-preview" if preview else what
+
+
 def published(bucket: str) -> str:
-    """The bucket of what everybody may read, beside the one of records: the public halves of API keys, nothing else."""
-    return f"{bucket}-keys"
+    """The bucket of what everybody may read."""
+    return beside(bucket, "keys")
 
 
 def account(cloud: Cloud, what: str) -> str:

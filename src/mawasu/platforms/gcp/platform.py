@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mawasu.errors import PlatformError
@@ -50,10 +51,11 @@ class GcpPlatform:
         self._client, self._cloud = client, cloud
         bucket = Bucket(client, cloud.bucket)
         self.store = store
-        self.images = GcpImages(cloud, settings, client, bucket, python=self.python, poll=tempo.images)
-        self.jobs = GcpJobs(cloud, settings.training, client, bucket, store, scratch, tempo.jobs)
+        sources = Bucket(client, names.beside(cloud.bucket, "sources"))
+        self.images = GcpImages(cloud, settings, client, sources, python=self.python, poll=tempo.images)
+        self.jobs = GcpJobs(cloud, settings.training, client, partial(Bucket, client), store, scratch, tempo.jobs)
         cache = _redis(client, cloud) if settings.redis else ""
-        self.services = GcpServices(cloud, settings.api, client, bucket, store, cache, tempo.services)
+        self.services = GcpServices(cloud, settings.api, client, partial(Bucket, client), store, cache, tempo.services)
         self.gateway = GcpGateway(
             client,
             cloud,

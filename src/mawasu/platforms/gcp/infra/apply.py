@@ -191,10 +191,10 @@ class Converger:
         wanted = [] if change.verb == "delete" else grants.of(self._wanted[change.id], cloud)
         for last in (False, False, False, False, True):
             policy = self.client.send(at.get)
-            if set(grants_of(policy, mine(cloud))) == set(wanted):
+            if set(grants_of(policy, mine(cloud, change.name))) == set(wanted):
                 return
             try:
-                self.client.send(set_policy(at, changed(policy, wanted, mine(cloud))))
+                self.client.send(set_policy(at, changed(policy, wanted, mine(cloud, change.name))))
                 return
             except ConflictError:
                 if last:

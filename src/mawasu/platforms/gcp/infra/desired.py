@@ -34,8 +34,8 @@ REPOSITORY_LABEL = "mawasu-repository"
 RECONCILE = "mawasu-reconcile"
 EVERY = "*/30 * * * *"
 DAY = 86400
-SCRATCH = ("jobs/", "sources/")
-"""Prefixes of the bucket that can be made again; what matters of them is in the store."""
+SCRATCH = ("jobs", "jobs-preview", "sources")
+"""Buckets (`names.BUCKETS`) whose objects can be made again; what matters of them is in the store."""
 
 
 def desired(features: Sequence[Wanted], scope: Scope, cloud: Cloud, facts: Facts) -> list[Resource]:
@@ -45,7 +45,7 @@ def desired(features: Sequence[Wanted], scope: Scope, cloud: Cloud, facts: Facts
     found = [
         _apis(chosen, scope),
         *_accounts(cloud),
-        _bucket(cloud),
+        *_buckets(cloud),
         _repository(),
         *grants.foundation(
             cloud, connection=scope.connection if facts.connected else "", redis=scope.redis is not None
@@ -99,31 +99,38 @@ def mark() -> str:
     return ": ".join(next(iter(MANAGED.items())))
 
 
-def _bucket(cloud: Cloud) -> Resource:
+def _buckets(cloud: Cloud) -> Iterator[Resource]:
+    yield _bucket(cloud, cloud.bucket, "ledger, models, data, logs: the records, which no user's code reaches")
+    for what, why in names.BUCKETS.items():
+        yield _bucket(cloud, names.beside(cloud.bucket, what), why, what)
+
+
+def _bucket(cloud: Cloud, name: str, why: str, what: str = "") -> Resource:
+    """`what` is "" for the one of records, whose objects live as long as it does."""
     body = {
         "location": cloud.region.upper(),
         "storageClass": "STANDARD",
         "labels": dict(MANAGED),
         "iamConfiguration": {
             "uniformBucketLevelAccess": {"enabled": True},
-            "publicAccessPrevention": "enforced",
+            "publicAccessPrevention": "inherited" if what == "keys" else "enforced",
         },
-        "versioning": {"enabled": True},
-        "softDeletePolicy": {"retentionDurationSeconds": str(7 * DAY)},
-        "lifecycle": {"rule": _lifecycle()},
+        "versioning": {"enabled": not what},
+        "softDeletePolicy": {"retentionDurationSeconds": "0" if what else str(7 * DAY)},
+        "lifecycle": {"rule": _lifecycle(what)},
     }
-    return Resource("bucket", cloud.bucket, body, "ledger, models, data, logs: the records", "foundation")
+    return Resource("bucket", name, body, why, "foundation")
 
 
-def _lifecycle() -> list[Body]:
+def _lifecycle(what: str) -> list[Body]:
     """Scratch goes after 30 days; what was overwritten or deleted of the records can be had back for 30."""
     delete = {"type": "Delete"}
-    return [
-        {"action": delete, "condition": {"age": 30, "matchesPrefix": list(SCRATCH)}},
-        {"action": delete, "condition": {"daysSinceNoncurrentTime": 1, "matchesPrefix": list(SCRATCH)}},
-        {"action": delete, "condition": {"daysSinceNoncurrentTime": 30}},
-        {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}},
-    ]
+    rules: list[Body] = [{"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}}]
+    if what in SCRATCH:
+        rules.insert(0, {"action": delete, "condition": {"age": 30}})
+    if not what:
+        rules.insert(0, {"action": delete, "condition": {"daysSinceNoncurrentTime": 30}})
+    return rules
 
 
 def _repository() -> Resource:
@@ -220,7 +227,8 @@ def _secrets(features: Sequence[Feature], cloud: Cloud, facts: Facts, owner: str
                         "labels": labels,
                     }
                     yield Resource("secret", id, body, why, owner=owner)
-                yield grants.secret(cloud, id, readers, owner)
+                allowed = {names.of_class(what, environment.preview) for what in readers}
+                yield grants.secret(cloud, id, allowed, owner)
 
 
 def _owned(owner: str) -> dict[str, str]:

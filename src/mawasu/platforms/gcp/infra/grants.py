@@ -29,6 +29,7 @@ PROJECT = {
     },
     "images": {"roles/logging.logWriter": "writes the log of a build"},
     "training": {"roles/logging.logWriter": "writes what the job prints"},
+    "training-preview": {"roles/logging.logWriter": "writes what the job prints"},
     "gateway": {
         "roles/servicemanagement.serviceController": "checks keys and reports calls",
         "roles/cloudtrace.agent": "writes traces",
@@ -36,7 +37,7 @@ PROJECT = {
 }
 """Roles on the whole project: account → role → why."""
 
-ACTS_AS = ("build", "images", "training", "api", "gateway")
+ACTS_AS = ("build", "images", "training", "training-preview", "api", "api-preview", "gateway")
 """Accounts that mawasu-build starts something as: itself too, for the triggers and `mawasu reconcile`."""
 
 
@@ -50,6 +51,7 @@ def body_of(grants: Iterable[Grant]) -> Body:
 
 
 ALWAYS = "always"
+EVERYBODY = "allUsers"
 
 
 def key(grant: Grant) -> str:
@@ -69,7 +71,7 @@ def of(resource: Resource, cloud: Cloud) -> list[Grant]:
     for text, condition in resource.body["grants"].items():
         who, _, rest = text.partition(": ")
         role, _, title = rest.partition(" if ")
-        account = f"serviceAccount:{who}@{cloud.project}.iam.gserviceaccount.com"
+        account = who if who == EVERYBODY else f"serviceAccount:{who}@{cloud.project}.iam.gserviceaccount.com"
         found.append(Grant(role, account, title, "" if condition == ALWAYS else condition))
     return found
 
@@ -80,7 +82,7 @@ def of(resource: Resource, cloud: Cloud) -> list[Grant]:
 def foundation(cloud: Cloud, *, connection: str, redis: bool) -> Iterator[Resource]:
     """Every policy but those of secrets."""
     yield _project(cloud, redis)
-    yield _bucket(cloud)
+    yield from _buckets(cloud)
     yield _repository(cloud)
     for what in ACTS_AS:
         grants = [Grant("roles/iam.serviceAccountUser", member(cloud, "build"))]
@@ -113,14 +115,24 @@ def _project(cloud: Cloud, redis: bool) -> Resource:
     return policy(f"project/{cloud.project}", grants, "what no narrower place can say")
 
 
-def _bucket(cloud: Cloud) -> Resource:
-    grants = [
-        Grant("roles/storage.objectUser", member(cloud, "build")),
-        below(cloud, "roles/storage.objectViewer", "images", "sources/"),
-        below(cloud, "roles/storage.objectUser", "training", "jobs/"),
-        below(cloud, "roles/storage.objectViewer", "api", "services/"),
-    ]
-    return policy(f"bucket/{cloud.bucket}", grants, "users' code reaches its own corner of the bucket alone")
+READERS = {
+    "jobs": ("roles/storage.objectUser", "training"),
+    "jobs-preview": ("roles/storage.objectUser", "training-preview"),
+    "services": ("roles/storage.objectViewer", "api"),
+    "services-preview": ("roles/storage.objectViewer", "api-preview"),
+    "sources": ("roles/storage.objectViewer", "images"),
+    "keys": ("roles/storage.objectViewer", ""),  # everybody
+}
+"""Who reaches a bucket besides builds: whole buckets, since what mounts one lists it from its top."""
+
+
+def _buckets(cloud: Cloud) -> Iterator[Resource]:
+    builds = Grant("roles/storage.objectUser", member(cloud, "build"))
+    yield policy(f"bucket/{cloud.bucket}", [builds], "only builds reach the records")
+    for what, (role, who) in READERS.items():
+        found = [builds, Grant(role, member(cloud, who) if who else EVERYBODY)]
+        why = f"{f'mawasu-{who}' if who else 'everybody'} reads {names.BUCKETS[what]}"
+        yield policy(f"bucket/{names.beside(cloud.bucket, what)}", found, why)
 
 
 def _repository(cloud: Cloud) -> Resource:
@@ -129,16 +141,6 @@ def _repository(cloud: Cloud) -> Resource:
         Grant("roles/artifactregistry.writer", member(cloud, "images")),
     ]
     return policy(f"repository/{names.REPOSITORY}", grants, "only builds of images write images")
-
-
-def below(cloud: Cloud, role: str, what: str, prefix: str) -> Grant:
-    """A role on the objects below a prefix, and on listing them, which is asked of the bucket and not of an object.
-
-    cloud.google.com/iam/docs/conditions-attribute-reference#api-attributes, `storage.googleapis.com/objectListPrefix`.
-    """
-    start = f"projects/_/buckets/{cloud.bucket}/objects/{prefix}"
-    listing = f"api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith('{prefix}')"
-    return Grant(role, member(cloud, what), f"below {prefix}", f"resource.name.startsWith('{start}') || {listing}")
 
 
 def own_secrets(cloud: Cloud) -> str:

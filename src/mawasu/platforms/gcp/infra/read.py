@@ -107,16 +107,19 @@ def read_policy(client: Client, place: Place, name: str) -> Found | None:
     policy = quiet(lambda: client.find(target(place, name).get))
     if policy is None:
         return None
-    return Found("policy", name, grants.body_of(iam.grants_of(policy, mine(place.cloud))), True)
+    return Found("policy", name, grants.body_of(iam.grants_of(policy, mine(place.cloud, name))), True)
 
 
-def mine(cloud: Cloud) -> Callable[[str], bool]:
-    """Whether a member of a policy is one of mawasu's accounts in this project, a deleted one too."""
+def mine(cloud: Cloud, policy: str) -> Callable[[str], bool]:
+    """Whether a member of a policy is one of mawasu's accounts in this project, a deleted one too; of mawasu's own
+    buckets everybody counts as well, since who may read them is mawasu's to say.
+    """
     accounts = "|".join(names.ACCOUNTS)
     ours = re.compile(
         rf"(deleted:)?serviceAccount:mawasu-({accounts})@{re.escape(cloud.project)}\.iam\.gserviceaccount\.com(\?uid=\d+)?"
     )
-    return lambda member: ours.fullmatch(member) is not None
+    own = policy.startswith(f"bucket/{cloud.bucket}")
+    return lambda member: ours.fullmatch(member) is not None or (own and member == grants.EVERYBODY)
 
 
 def services(client: Client, cloud: Cloud) -> list[Found]:
