@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from mawasu.errors import PlatformError
 from mawasu.google import redis, run
 from mawasu.google.client import Client
@@ -54,8 +56,11 @@ class GcpPlatform:
         sources = Bucket(client, names.beside(cloud.bucket, "sources"))
         self.images = GcpImages(cloud, settings, client, sources, python=self.python, poll=tempo.images)
         self.jobs = GcpJobs(cloud, settings.training, client, partial(Bucket, client), store, scratch, tempo.jobs)
-        cache = _redis(client, cloud) if settings.redis else ""
-        self.services = GcpServices(cloud, settings.api, client, partial(Bucket, client), store, cache, tempo.services)
+        api, cache = settings.api, ""
+        if settings.redis:
+            cache, network = _redis(client, cloud)
+            api = msgspec.structs.replace(api, network=api.network or network)
+        self.services = GcpServices(cloud, api, client, partial(Bucket, client), store, cache, tempo.services)
         self.gateway = GcpGateway(
             client,
             cloud,
@@ -86,8 +91,9 @@ class GcpPlatform:
             self.services.promote(site.endpoint.revision)
 
 
-def _redis(client: Client, cloud: Cloud) -> str:
+def _redis(client: Client, cloud: Cloud) -> tuple[str, str]:
+    """The cache's URL, and the network that it can be reached in."""
     found = client.find(redis.get_instance(cloud.project, cloud.region, names.REDIS))
     if found is None or not found.get("host"):
         raise PlatformError(f"there is no Redis instance {names.REDIS} yet", "`mawasu gcp apply` makes it")
-    return f"redis://{found['host']}:{found.get('port', 6379)}"
+    return f"redis://{found['host']}:{found.get('port', 6379)}", str(found["authorizedNetwork"]).rpartition("/")[2]
