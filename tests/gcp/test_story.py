@@ -129,6 +129,29 @@ def test_a_second_run_of_a_commit_finds_it_built(started: Google) -> None:
     assert vertex_of(world.double).ran == jobs
 
 
+def test_the_commands_of_triggers_and_of_the_clock_run_as_they_are_called(started: Google) -> None:
+    world, commit = started, started.git("rev-parse", "main")
+    ran = world.command("build", "--commit", commit, "--branch", "main", "--feature", "sums")
+    assert ran.returncode == 0, ran.stderr
+    assert "sums build 1 was this commit: served" in ran.stdout
+    ran = world.command("reconcile")
+    assert (ran.returncode, ran.stdout) == (0, "nothing is due\n"), ran.stderr
+    ran = world.command("build", "--commit", commit, "--branch", "main", "--feature", "other")
+    assert (ran.returncode, ran.stderr.splitlines()[0]) == (2, f"mawasu: commit {commit[:10]} has no feature `other`")
+
+
+def test_what_was_done_is_read_from_anywhere(started: Google) -> None:
+    world = started
+    status = world.command("status", "--records", "gs://acme-ml-mawasu")
+    assert status.returncode == 0, status.stderr
+    assert "sums" in status.stdout
+    assert "in sync" in status.stdout
+    shown = world.command("show", "--records", "gs://acme-ml-mawasu")
+    assert "build 1 served: staging serves sums/main/" in shown.stdout
+    logs = world.command("logs", "--records", "gs://acme-ml-mawasu")
+    assert "train trained on 200 rows" in logs.stdout
+
+
 def test_a_branch_cannot_send_its_build_to_another_project(started: Google) -> None:
     world = started
     branch(world, "sly")
