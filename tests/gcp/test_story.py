@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from mawasu.google.call import Call
-from mawasu.words import Result
+from mawasu.ledger.entries import BuildQueued, BuildTaken
+from mawasu.words import Commit, Push, Result
 from tests.gcp.story import GCP, Google, google
+from tests.google.double.cloudbuild import cloudbuild_of
 from tests.google.double.vertex import vertex_of
 from tests.story import texts
 from tests.story.conftest import living
@@ -171,7 +173,7 @@ def test_production_brings_its_infrastructure_with_it(started: Google) -> None:
     assert "next" in patterns["mawasu-sums--staging"]["branch"]
 
 
-def test_an_expired_preview_goes_and_a_build_whose_run_died_is_started_again_once(started: Google) -> None:
+def test_an_expired_preview_goes(started: Google) -> None:
     world = started
     branch(world, "try-other")
     world.commit({"api/handler.py": texts.handler("two")})
@@ -181,6 +183,26 @@ def test_an_expired_preview_goes_and_a_build_whose_run_died_is_started_again_onc
     assert world.reconcile(preview.last_push + 8 * DAY) == [
         "sums: preview-try-other is gone: nobody pushed to it for its time"
     ]
+
+
+def test_a_build_whose_run_died_is_started_again_once_and_then_given_up(started: Google) -> None:
+    world = started
+    ledger, builds = world.records.ledger("sums"), cloudbuild_of(world.double)
+    (trigger,) = world.fired("main", "", world.git("rev-parse", "main"))
+    run = builds.begin(trigger, {})
+    ledger.append(BuildQueued(2, Push("acme-resumes", "main", None, Commit("a" * 40)), "staging"))
+    ledger.append(BuildTaken(2, f"cloudbuild/{run}"))
+    assert world.reconcile() == [], "its run is at it"
+    builds.end(run, "TIMEOUT")
+    assert world.reconcile() == ["sums: build 2 had lost its run; it is started again"]
+    assert builds.retried == [run]
+
+    again = builds.begin(trigger, {})
+    ledger.append(BuildTaken(2, f"cloudbuild/{again}"))
+    builds.end(again, "TIMEOUT")
+    (said,) = world.reconcile()
+    assert said.startswith("sums: build 2 is given up: its run ended before it did")
+    assert world.build("sums").result is Result.FAILED
 
 
 # ------------------------------------------------------------------------------------------------ the same, locally
