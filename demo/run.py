@@ -55,16 +55,16 @@ class Demo:
         if not quiet:
             print(f"$ {' '.join(map(str, argv))}", flush=True)
         where = self.repo if self.repo.exists() else self.work
-        process = subprocess.Popen(
-            argv, cwd=where, env=self.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
         lines = []
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if not quiet:
-                print(f"    {line.rstrip()}", flush=True)
-        if process.wait() != 0 and check:
+        with subprocess.Popen(
+            argv, cwd=where, env=self.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if not quiet:
+                    print(f"    {line.rstrip()}", flush=True)
+        if process.returncode != 0 and check:
             raise SystemExit(f"{' '.join(map(str, argv))} ended with status {process.returncode}\n{''.join(lines)}")
         return "".join(lines)
 

@@ -26,8 +26,9 @@ def digest_of(data: bytes) -> Digest:
 
 
 def digest_of_value(value: Any) -> Digest:
-    """Digest of a JSON value in one canonical form (sorted keys, no spaces, UTF-8)."""
-    return digest_of(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+    """Digest of a JSON value in one canonical form (sorted keys, no spaces, UTF-8; half characters as they are)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest_of(text.encode("utf-8", "surrogatepass"))
 
 
 def is_digest(text: str) -> bool:

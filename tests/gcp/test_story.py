@@ -239,18 +239,18 @@ class Both:
                 "result": here.result,
                 "gate": plans["gate"],
                 "steps": [(one["name"], one["key"], one.get("reused")) for one in plans["steps"]],
-                "verdicts": _verdicts(here),
+                "verdicts": verdicts(here),
             },
             {
                 "result": there.result,
                 "gate": plan.gate,
                 "steps": [(one.name, one.key, one.reused) for one in plan.steps],
-                "verdicts": _verdicts(there),
+                "verdicts": verdicts(there),
             },
         )
 
 
-def _verdicts(build: Any) -> list[Any]:
+def verdicts(build: Any) -> list[Any]:
     return [step.outcome.facts["verdict"] for step in build.steps if step.outcome and "verdict" in step.outcome.facts]
 
 

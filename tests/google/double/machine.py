@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -68,7 +70,7 @@ class Instance:
         """It ends, soon."""
         self._closed.set()
         if self._process is not None:
-            self._process.kill()
+            _kill(self._process)
 
     def close(self) -> None:
         """Nothing of it runs when this returns."""
@@ -100,14 +102,18 @@ class Instance:
     def _run(self) -> None:
         (self._place / "door" / "ingress").unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            self._command(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         if self._closed.is_set():  # `close` may have come too early to see the process
-            self._process.kill()
+            _kill(self._process)
         probe = threading.Thread(target=self._probe, args=(self._process,))
         probe.start()
         ended = self._read(self._process)
-        self._process.kill()
+        _kill(self._process)
         self._process.wait()
         probe.join()
         if self.state == "PENDING" and not self._closed.is_set():
@@ -127,7 +133,7 @@ class Instance:
                     self._line(said["container"], said["line"])
                 else:
                     ended = f"container {said['container']} called exit({said['status']})."
-                    process.kill()
+                    _kill(process)
         return ended
 
     def _probe(self, process: subprocess.Popen[bytes]) -> None:
@@ -148,7 +154,7 @@ class Instance:
             self._closed.wait(0.02)
         if process.poll() is None and self.state == "PENDING":
             self._fail("The user-provided container failed to start and listen on the port within the allocated time.")
-            process.kill()
+            _kill(process)
 
     def _fail(self, why: str) -> None:
         self.message = f"Revision '{self._revision['name'].rpartition('/')[2]}' is not ready. {why}"
@@ -223,3 +229,9 @@ class Instance:
             "cwd": one.get("workingDir", "/"),
             "environ": environ,
         }
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """All of it: a bwrap that is killed in its first instants leaves its child behind, and the child our pipe open."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
