@@ -54,7 +54,7 @@ class Wrk:
         errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
         refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
         failed = sum(int(count) for found in (errors, refused) if found for count in found.groups())
-        p50, p99 = (_milliseconds(re.search(rf"{share}%\s+(\S+)", said).group(1)) for share in (50, 99))  # type: ignore[union-attr]
+        p50, p99 = (_milliseconds(re.search(rf"^ +{share}%\s+(\S+)", said, re.M).group(1)) for share in (50, 99))  # type: ignore[union-attr]
         return Load(int(total), failed, int(total) / (_milliseconds(seconds) / 1000), p50, p99)
 
 
