@@ -1,12 +1,16 @@
 # Two commands do everything for a newcomer: `make demo` and `make test`. Each makes its own .venv first.
 PYTHON := .venv/bin/python
-.PHONY: setup demo test check wheel bench lock
+.PHONY: setup demo demo-both test check wheel bench lock
 
 setup:
 	@sh tools/setup.sh
 
 demo: setup
 	@$(PYTHON) demo/run.py
+
+# The demo's pushes on one machine and on Google's double, compared step by step.
+demo-both: setup
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest tests/gcp/demo_on_both.py
 
 test: setup
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n 2 tests
