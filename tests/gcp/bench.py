@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from mawasu.google.call import Call
+from mawasu.google.buckets import insert_bucket
 from mawasu.google.client import Client
 from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.jobclaim import Grace
 from mawasu.platforms.gcp.jobs import GcpJobs, Pace
-from mawasu.platforms.gcp.names import Cloud
+from mawasu.platforms.gcp.names import Cloud, buckets
 from mawasu.ports import Cancel
 from mawasu.spec.feature import GcpTraining
 from mawasu.store.cloud import CloudStore
@@ -78,8 +78,8 @@ class Bench:
         self.client = client
         self.vertex: Vertex = vertex_of(double)
         self.logs: Logs = logs_of(double)
-        self.bucket = Bucket(client, CLOUD.bucket, chunk=256 * 2**10)
-        self.store = CloudStore(self.bucket)
+        self.bucket = Bucket(client, CLOUD.jobs(preview=False))
+        self.store = CloudStore(Bucket(client, CLOUD.bucket, chunk=256 * 2**10))
         self.directory = directory
         self.files: dict[str, str] = {}
         self.executable: set[str] = set()
@@ -92,8 +92,8 @@ class Bench:
 
     def jobs(self, client: Client | None = None) -> GcpJobs:
         used = client or self.client
-        bucket = Bucket(used, CLOUD.bucket, chunk=256 * 2**10)
-        return GcpJobs(CLOUD, self.training, used, bucket, CloudStore(bucket), self.directory / "scratch", self.pace)
+        store = CloudStore(Bucket(used, CLOUD.bucket, chunk=256 * 2**10))
+        return GcpJobs(CLOUD, self.training, used, store, self.directory / "scratch", self.pace)
 
     def spec(
         self,
@@ -221,8 +221,8 @@ def a_bench(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]
         surround(monkeypatch, double, directory)
         client = Client(first_wait=0.005)
         try:
-            made = Call("POST", "storage.googleapis.com", "/storage/v1/b", {"project": "acme"}, {"name": CLOUD.bucket})
-            client.send(made)
+            for name in buckets(CLOUD.bucket):
+                client.send(insert_bucket("acme", name, {}))
             bench = Bench(double, client, directory)
             double.route("secretmanager.googleapis.com", "secretmanager.projects.secrets.versions.access")(bench.access)
             yield bench

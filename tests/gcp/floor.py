@@ -13,10 +13,11 @@ import httpx
 import msgspec
 import pytest
 
+from mawasu.google.buckets import insert_bucket
 from mawasu.google.call import Call
 from mawasu.google.client import Client
 from mawasu.google.storage import Bucket
-from mawasu.platforms.gcp.names import Cloud, account
+from mawasu.platforms.gcp.names import Cloud, account, buckets
 from mawasu.platforms.gcp.services import GcpServices
 from mawasu.spec.feature import GcpApi
 from mawasu.store.cloud import CloudStore
@@ -65,14 +66,15 @@ class Floor:
         self.run: Run = run_of(double)
         self.repo = Repo(directory / "repo")
         self.directory = directory
-        self.bucket = Bucket(client, CLOUD.bucket)
-        self.store = CloudStore(self.bucket)
+        self.bucket = Bucket(client, CLOUD.services(preview=False))
+        self.previews = Bucket(client, CLOUD.services(preview=True))
+        self.store = CloudStore(Bucket(client, CLOUD.bucket))
         self.log = Lines()
         self.services = self.new_services()
 
     def new_services(self, settings: GcpApi = SETTINGS, redis: str = "", cloud: Cloud = CLOUD) -> GcpServices:
         """As another build makes them."""
-        return GcpServices(cloud, settings, self.client, self.bucket, self.store, redis, look=0.02)
+        return GcpServices(cloud, settings, self.client, self.store, redis, look=0.02)
 
     def source(self, files: Mapping[str, str], root: str = "f") -> Source:
         tree = {path: File("100644", self.repo.blob(text.encode())) for path, text in files.items()}
@@ -164,8 +166,8 @@ def a_floor(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Floor]
         surround(monkeypatch, double, directory)
         try:
             with Client(first_wait=0.005) as client:
-                made = {"name": CLOUD.bucket}
-                client.send(Call("POST", "storage.googleapis.com", "/storage/v1/b", {"project": "acme"}, made))
+                for name in buckets(CLOUD.bucket):
+                    client.send(insert_bucket("acme", name, {}))
                 yield Floor(double, client, directory)
         finally:
             run_of(double).close()

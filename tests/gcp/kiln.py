@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from mawasu.google.call import Call
+from mawasu.google.buckets import insert_bucket
 from mawasu.google.client import Client
-from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.images import GcpImages
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.ports import Cancel
@@ -46,7 +45,7 @@ class Kiln:
 
     def another(self, gcp: Gcp = GCP, poll: float = 0.02) -> GcpImages:
         """As another machine would have it: nothing is remembered."""
-        return GcpImages(CLOUD, gcp, self.client, Bucket(self.client, CLOUD.bucket), python=PYTHON, poll=poll)
+        return GcpImages(CLOUD, gcp, self.client, python=PYTHON, poll=poll)
 
     def ensure(self, spec: ImageSpec) -> Image:
         return self.images.ensure(spec, self.log, self.cancel)
@@ -88,10 +87,7 @@ def a_kiln(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kiln]:
         storage = Storage(double).start()
         kiln = Kiln(double, wheels)
         try:
-            insert = Call(
-                "POST", "storage.googleapis.com", "/storage/v1/b", {"project": "acme"}, {"name": CLOUD.bucket}
-            )
-            kiln.client.send(insert)
+            kiln.client.send(insert_bucket("acme", CLOUD.sources, {}))
             yield kiln
         finally:
             kiln.client.http.close()

@@ -35,7 +35,7 @@ def test_gcloud_submits_a_nested_build_as_it_is_rendered(
 ) -> None:
     run: Gcloud = request.getfixturevalue("gcloud")
     wanted = Wanted(IMAGES, digest_of(b"key"), ("callback-main-1a2b3c4d5e-api",), "callback-api", "api/uv.lock")
-    build = image_build(CLOUD, GcpImages(builder=builder), wanted, "sources/x.tar.gz", "Dockerfile")  # type: ignore[arg-type]
+    build = image_build(CLOUD, GcpImages(builder=builder), wanted, "x.tar.gz", "Dockerfile")  # type: ignore[arg-type]
     source = build.pop("source")  # gcloud brings sources by itself
     file = tmp_path / "build.yaml"
     file.write_text(json.dumps(build))  # JSON is YAML

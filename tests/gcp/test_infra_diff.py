@@ -90,7 +90,7 @@ def test_members_that_are_not_mawasus_stay_as_they_are() -> None:
         {"role": "roles/viewer", "members": ["serviceAccount:mawasu-build@another.iam.gserviceaccount.com"]},
     ]
     policy = {"etag": "abc", "version": 3, "auditConfigs": [{"service": "allServices"}], "bindings": others}
-    after = changed(policy, [Grant("roles/run.admin", OURS)], mine(CLOUD))
+    after = changed(policy, [Grant("roles/run.admin", OURS)], mine(CLOUD, "project/acme-ml"))
     assert after["etag"] == "abc"
     assert after["version"] == 3
     assert after["auditConfigs"] == policy["auditConfigs"]
@@ -104,10 +104,10 @@ def test_members_that_are_not_mawasus_stay_as_they_are() -> None:
 
 def test_accounts_that_were_deleted_lose_what_they_had() -> None:
     policy = {"bindings": [{"role": "roles/run.admin", "members": [f"deleted:{OURS}?uid=12"]}]}
-    assert len(grants_of(policy, mine(CLOUD))) == 1
-    assert changed(policy, [], mine(CLOUD))["bindings"] == []
+    assert len(grants_of(policy, mine(CLOUD, "project/acme-ml"))) == 1
+    assert changed(policy, [], mine(CLOUD, "project/acme-ml"))["bindings"] == []
 
 
 def test_the_same_role_with_and_without_a_condition_are_two_grants() -> None:
     wanted = [Grant("roles/a.b", OURS, "t", "x"), Grant("roles/a.b", OURS)]
-    assert set(grants_of(changed({}, wanted, mine(CLOUD)), mine(CLOUD))) == set(wanted)
+    assert set(grants_of(changed({}, wanted, mine(CLOUD, "project/acme-ml")), mine(CLOUD, "project/acme-ml"))) == set(wanted)

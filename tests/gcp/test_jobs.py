@@ -125,7 +125,7 @@ def test_secrets_come_from_secret_manager_and_are_not_in_the_log(bench: Bench) -
     assert "hush" not in asked
     assert all(
         b"hush" not in (bench.bucket.read(one.name) or b"")
-        for one in bench.bucket.list("jobs/")
+        for one in bench.bucket.list("")
         if "out" not in one.name
     )
 
@@ -255,7 +255,7 @@ def test_what_has_succeeded_for_a_key_is_taken_and_not_run_again(bench: Bench) -
 
 def test_what_has_succeeded_but_lost_its_files_is_run_again(bench: Bench) -> None:
     bench.python(TRAIN)
-    for one in list(bench.bucket.list("jobs/")):
+    for one in list(bench.bucket.list("")):
         bench.bucket.delete(one.name)
     assert bench.python(TRAIN).result is Result.OK
     assert bench.vertex.ran == 2
@@ -429,7 +429,7 @@ def test_spot_and_a_large_disk_and_a_network_are_asked_for(bench: Bench) -> None
     assert spec["workerPoolSpecs"][0]["diskSpec"] == {"bootDiskType": "pd-ssd", "bootDiskSizeGb": 500}
     assert spec["network"] == "projects/123456789012/global/networks/training"
     assert spec["serviceAccount"] == "mawasu-training@acme.iam.gserviceaccount.com"
-    assert spec["baseOutputDirectory"]["outputUriPrefix"].startswith("gs://acme-mawasu/jobs/train-")
+    assert spec["baseOutputDirectory"]["outputUriPrefix"].startswith("gs://acme-mawasu-jobs/train-")
 
 
 def test_what_vertex_ai_would_refuse_is_told_before_it_is_asked(bench: Bench) -> None:
@@ -465,7 +465,7 @@ def test_files_that_were_changed_in_the_bucket_are_not_run(bench: Bench) -> None
     bench.vertex.fates = ["never"]
     running = bench.start("cat a.txt")
     eventually(lambda: bench.creations() == 1)
-    (name,) = [one.name for one in bench.bucket.list("jobs/") if one.name.endswith("enter.py")]
+    (name,) = [one.name for one in bench.bucket.list("") if one.name.endswith("enter.py")]
     bench.bucket.put(name, b"print('gotcha')")
     next(iter(bench.vertex.jobs.values())).fate = ""
     outcome = running.outcome()
@@ -480,7 +480,7 @@ def lie(bench: Bench, outcome: object) -> Outcome:
     running = bench.start("true")
     eventually(lambda: bench.creations() == 1)
     out = bench.double.seen("customJobs.create")[0].body["jobSpec"]["baseOutputDirectory"]["outputUriPrefix"]
-    below = out.removeprefix(f"gs://{CLOUD.bucket}/") + "out/"
+    below = out.removeprefix(f"gs://{bench.bucket.name}/") + "out/"
     bench.bucket.put(f"{below}MAWASU_MODEL/m", b"42")
     bench.bucket.put(f"{below}outcome.json", json.dumps(outcome).encode())
     next(iter(bench.vertex.jobs.values())).fate = "idle"

@@ -116,6 +116,7 @@ def _train(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
         params=part.params,
         seed=part.seed,
         secrets=walk.secrets(part.secrets, "training"),
+        preview=walk.plan.preview,
     )
     return walk.workshop.jobs.run(job, log, cancel)
 
@@ -148,6 +149,7 @@ def _evaluate(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
         outputs=(Output("MAWASU_PREDICTIONS", "file"),),
         params=training.params,
         seed=training.seed,
+        preview=walk.plan.preview,
     )
     outcome = walk.workshop.jobs.run(job, log, cancel)
     if outcome.result is Result.OK:  # faulty predictions are this step's fault, not the judge's

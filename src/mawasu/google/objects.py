@@ -90,9 +90,10 @@ def listing(bucket: str, prefix: str, delimiter: str, start: str, token: str) ->
     return Call("GET", HOST, path("storage", "v1", "b", bucket, "o"), {**given, "fields": fields})
 
 
-def rewrite(bucket: str, source: str, target: str, generation: int, token: str) -> Call:
-    """One round of a copy inside Google: large ones take several, each with the token of the one before."""
-    where = _object(bucket, source) + "/rewriteTo" + path("b", bucket, "o", target)
+def rewrite(bucket: str, source: str, into: str, target: str, generation: int, token: str) -> Call:
+    """One round of a copy inside Google, to the bucket `into`: large ones take several, each with the token of the one
+    before."""
+    where = _object(bucket, source) + "/rewriteTo" + path("b", into, "o", target)
     fields = "done,rewriteToken,totalBytesRewritten,objectSize"
     given = {"sourceGeneration": str(generation) if generation else "", "rewriteToken": token}
     query = {"fields": fields, **{key: value for key, value in given.items() if value}}

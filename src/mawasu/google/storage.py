@@ -69,14 +69,17 @@ class Bucket:
                 return self._is_mine(name, mark, error)
         return True
 
-    def copy(self, source: str, target: str, generation: int = 0) -> int:
-        """Inside Google, without the bytes coming here: how many they are. With `generation`, of exactly this source.
+    def copy(self, source: str, target: str, generation: int = 0, into: Bucket | None = None) -> int:
+        """Inside Google, without the bytes coming here: how many they are. With `generation`, of exactly this source;
+        with `into`, to that bucket.
 
         Raises NotFoundError when there is no `source`.
         """
-        token = ""
+        there, token = into or self, ""
         while True:
-            answer = self._json(objects.rewrite(self.name, source, target, generation, token))
+            call = objects.rewrite(self.name, source, there.name, target, generation, token)
+            with there._explained(call):  # a bucket that is not there is the one that was not read from yet
+                answer = self._client.send(call)
             if answer.get("done"):
                 return int(answer["objectSize"])
             token = answer["rewriteToken"]

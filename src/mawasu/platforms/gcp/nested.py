@@ -29,12 +29,12 @@ class NestedBuilds:
     """Safe for many threads: of several that want one key, one builds it."""
 
     def __init__(
-        self, cloud: Cloud, settings: feature.GcpImages, client: Client, bucket: Bucket, *, poll: float = POLL
+        self, cloud: Cloud, settings: feature.GcpImages, client: Client, *, poll: float = POLL
     ) -> None:
         self._cloud = cloud
         self._settings = settings
         self._client = client
-        self._bucket = bucket
+        self._sources = Bucket(client, cloud.sources)
         self._poll = poll
         self._locks: dict[Digest, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -92,8 +92,8 @@ class NestedBuilds:
     def _start(self, wanted: Wanted, context: Context, log: Log, cancel: Cancel) -> tuple[dict[str, Any] | None, bool]:
         """The build to follow, and whether it is ours to cancel; None when it is not known whether there is one."""
         digest, data = pack(context)
-        source = f"sources/{digest.removeprefix('sha256:')}.tar.gz"
-        self._bucket.create(source, data)
+        source = f"{digest.removeprefix('sha256:')}.tar.gz"
+        self._sources.put(source, data)  # anew even if it is there: it may be about to be deleted
         body = image_build(self._cloud, self._settings, wanted, source, context.dockerfile)
         try:
             answer = self._client.send(cloudbuild.create(self._cloud.project, self._cloud.region, body), cancel)

@@ -6,6 +6,8 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from mawasu.errors import PlatformError
 from mawasu.google import redis, run
 from mawasu.google.client import Client
@@ -48,18 +50,20 @@ class GcpPlatform:
         tempo: Tempo = Tempo(),  # noqa: B008 - a frozen value
     ) -> None:
         self._client, self._cloud = client, cloud
-        bucket = Bucket(client, cloud.bucket)
         self.store = store
-        self.images = GcpImages(cloud, settings, client, bucket, python=self.python, poll=tempo.images)
-        self.jobs = GcpJobs(cloud, settings.training, client, bucket, store, scratch, tempo.jobs)
-        cache = _redis(client, cloud) if settings.redis else ""
-        self.services = GcpServices(cloud, settings.api, client, bucket, store, cache, tempo.services)
+        self.images = GcpImages(cloud, settings, client, python=self.python, poll=tempo.images)
+        self.jobs = GcpJobs(cloud, settings.training, client, store, scratch, tempo.jobs)
+        api, cache = settings.api, ""
+        if settings.redis:
+            cache, network = _redis(client, cloud)
+            api = msgspec.structs.replace(api, network=api.network or network)
+        self.services = GcpServices(cloud, api, client, store, cache, tempo.services)
         self.gateway = GcpGateway(
             client,
             cloud,
             feature,
             settings.gateway,
-            KeySets(client, names.published(cloud.bucket), bucket),
+            KeySets(client, names.published(cloud.bucket), Bucket(client, cloud.bucket)),
             promote=self._promote,
             say=say,
             first=tempo.gateway,
@@ -84,8 +88,9 @@ class GcpPlatform:
             self.services.promote(site.endpoint.revision)
 
 
-def _redis(client: Client, cloud: Cloud) -> str:
+def _redis(client: Client, cloud: Cloud) -> tuple[str, str]:
+    """The cache's URL, and the network that it can be reached in."""
     found = client.find(redis.get_instance(cloud.project, cloud.region, names.REDIS))
     if found is None or not found.get("host"):
         raise PlatformError(f"there is no Redis instance {names.REDIS} yet", "`mawasu gcp apply` makes it")
-    return f"redis://{found['host']}:{found.get('port', 6379)}"
+    return f"redis://{found['host']}:{found.get('port', 6379)}", str(found["authorizedNetwork"]).rpartition("/")[2]

@@ -51,7 +51,6 @@ class GcpServices:
         cloud: Cloud,
         settings: GcpApi,
         client: Client,
-        bucket: Bucket,
         store: CopyingStore,
         redis: str = "",
         look: float = 1.0,
@@ -59,7 +58,6 @@ class GcpServices:
         self._cloud = cloud
         self._settings = settings
         self._client = client
-        self._bucket = bucket
         self._store = store
         self._redis = redis
         self._run = CloudRun(cloud, client, look)
@@ -90,7 +88,7 @@ class GcpServices:
         made = template(spec, self._cloud, self._settings, self._redis)
         there = self._run.revision(spec.revision) is not None
         if not there:
-            lay_out(spec, self._bucket, self._store, files_of(service, spec.revision))
+            lay_out(spec, self._files(spec.preview), self._store, files_of(service, spec.revision))
         log.write(f"{spec.revision} is there already" if there else f"creating {spec.revision}")
 
         def add(found: Json) -> Json:
@@ -154,7 +152,7 @@ class GcpServices:
     def remove(self, feature: str, environment: str, drain: float) -> None:
         service = names.service(feature, environment)
         self._run.delete(service)
-        remove_files(self._bucket, files_of(service) + "/")
+        remove_files(self._files(names.is_preview(environment)), files_of(service) + "/")
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -225,6 +223,9 @@ class GcpServices:
         nameless = msgspec.structs.replace(spec, revision="r-0")
         body = run.template_body(template(nameless, self._cloud, self._settings, self._redis))
         return digest_of_value([body, spec.source.tree.digest(), spec.model, digest_of(worker_file())])
+
+    def _files(self, preview: bool) -> Bucket:
+        return Bucket(self._client, self._cloud.services(preview))
 
     def _member(self, what: str) -> str:
         return f"serviceAccount:{names.account(self._cloud, what)}"

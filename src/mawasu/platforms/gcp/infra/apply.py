@@ -189,12 +189,13 @@ class Converger:
         """Read, change, write with the etag; again when somebody else wrote in between."""
         at, cloud = target(self.place, change.name), self.place.cloud
         wanted = [] if change.verb == "delete" else grants.of(self._wanted[change.id], cloud)
+        ours = mine(cloud, change.name)
         for last in (False, False, False, False, True):
             policy = self.client.send(at.get)
-            if set(grants_of(policy, mine(cloud))) == set(wanted):
+            if set(grants_of(policy, ours)) == set(wanted):
                 return
             try:
-                self.client.send(set_policy(at, changed(policy, wanted, mine(cloud))))
+                self.client.send(set_policy(at, changed(policy, wanted, ours)))
                 return
             except ConflictError:
                 if last:

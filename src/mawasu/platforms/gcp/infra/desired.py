@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.infra import grants
+from mawasu.platforms.gcp.infra.storage import DAY, buckets
 from mawasu.platforms.gcp.infra.triggers import UNKNOWN_RUNNER, triggers
 from mawasu.platforms.gcp.infra.words import Body, Facts, Resource, Scope, Wanted
 from mawasu.platforms.gcp.names import MANAGED, Cloud
+from mawasu.spec.environments import PREVIEW
 from mawasu.spec.feature import Feature
 
 APIS = {
@@ -33,9 +35,6 @@ APIS = {
 REPOSITORY_LABEL = "mawasu-repository"
 RECONCILE = "mawasu-reconcile"
 EVERY = "*/30 * * * *"
-DAY = 86400
-SCRATCH = ("jobs/", "sources/")
-"""Prefixes of the bucket that can be made again; what matters of them is in the store."""
 
 
 def desired(features: Sequence[Wanted], scope: Scope, cloud: Cloud, facts: Facts) -> list[Resource]:
@@ -45,7 +44,7 @@ def desired(features: Sequence[Wanted], scope: Scope, cloud: Cloud, facts: Facts
     found = [
         _apis(chosen, scope),
         *_accounts(cloud),
-        _bucket(cloud),
+        *buckets(cloud),
         _repository(),
         *grants.foundation(
             cloud, connection=scope.connection if facts.connected else "", redis=scope.redis is not None
@@ -81,7 +80,7 @@ def uri_of(github: str) -> str:
 def _apis(features: Sequence[Feature], scope: Scope) -> Resource:
     apis = set(APIS)
     if scope.redis is not None:
-        apis.add("redis.googleapis.com")
+        apis |= {"redis.googleapis.com", "compute.googleapis.com"}  # Compute Engine's is where networks are
     if any(one.gcp is not None and one.gcp.gateway.keys == "google" for one in features):
         apis.add("apikeys.googleapis.com")
     why = "what mawasu calls; an API that is on costs nothing"
@@ -97,33 +96,6 @@ def _accounts(cloud: Cloud) -> Iterator[Resource]:
 def mark() -> str:
     """For what has a description, but no labels."""
     return ": ".join(next(iter(MANAGED.items())))
-
-
-def _bucket(cloud: Cloud) -> Resource:
-    body = {
-        "location": cloud.region.upper(),
-        "storageClass": "STANDARD",
-        "labels": dict(MANAGED),
-        "iamConfiguration": {
-            "uniformBucketLevelAccess": {"enabled": True},
-            "publicAccessPrevention": "enforced",
-        },
-        "versioning": {"enabled": True},
-        "softDeletePolicy": {"retentionDurationSeconds": str(7 * DAY)},
-        "lifecycle": {"rule": _lifecycle()},
-    }
-    return Resource("bucket", cloud.bucket, body, "ledger, models, data, logs: the records", "foundation")
-
-
-def _lifecycle() -> list[Body]:
-    """Scratch goes after 30 days; what was overwritten or deleted of the records can be had back for 30."""
-    delete = {"type": "Delete"}
-    return [
-        {"action": delete, "condition": {"age": 30, "matchesPrefix": list(SCRATCH)}},
-        {"action": delete, "condition": {"daysSinceNoncurrentTime": 1, "matchesPrefix": list(SCRATCH)}},
-        {"action": delete, "condition": {"daysSinceNoncurrentTime": 30}},
-        {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}},
-    ]
 
 
 def _repository() -> Resource:
@@ -209,7 +181,7 @@ def _secrets(features: Sequence[Feature], cloud: Cloud, facts: Facts, owner: str
     for feature in features:
         for environment in feature.environments:
             for name, readers in _declared(feature).items():
-                id = names.secret(feature.name, environment.name, name)
+                id = names.secret(feature.name, PREVIEW if environment.preview else environment.name, name)
                 if environment.preview and id not in facts.secrets:
                     continue
                 if not environment.preview:
@@ -220,7 +192,7 @@ def _secrets(features: Sequence[Feature], cloud: Cloud, facts: Facts, owner: str
                         "labels": labels,
                     }
                     yield Resource("secret", id, body, why, owner=owner)
-                yield grants.secret(cloud, id, readers, owner)
+                yield grants.secret(cloud, id, readers, owner, preview=environment.preview)
 
 
 def _owned(owner: str) -> dict[str, str]:
@@ -228,7 +200,7 @@ def _owned(owner: str) -> dict[str, str]:
 
 
 def _declared(feature: Feature) -> dict[str, set[str]]:
-    """Secrets by name, each with the accounts whose step declares it."""
+    """Secrets by name, each with the steps that declare it."""
     found: dict[str, set[str]] = {}
     for what, part in (("training", feature.training), ("api", feature.api)):
         for name in part.secrets if part is not None else ():

@@ -29,6 +29,7 @@ PROJECT = {
     },
     "images": {"roles/logging.logWriter": "writes the log of a build"},
     "training": {"roles/logging.logWriter": "writes what the job prints"},
+    "training-preview": {"roles/logging.logWriter": "writes what the job prints"},
     "gateway": {
         "roles/servicemanagement.serviceController": "checks keys and reports calls",
         "roles/cloudtrace.agent": "writes traces",
@@ -36,8 +37,22 @@ PROJECT = {
 }
 """Roles on the whole project: account → role → why."""
 
-ACTS_AS = ("build", "images", "training", "api", "gateway")
+ACTS_AS = ("build", "images", "training", "training-preview", "api", "api-preview", "gateway")
 """Accounts that mawasu-build starts something as: itself too, for the triggers and `mawasu reconcile`."""
+
+BUCKETS = {
+    "jobs": {"training": "roles/storage.objectUser"},
+    "jobs-preview": {"training-preview": "roles/storage.objectUser"},
+    "services": {"api": "roles/storage.objectViewer"},
+    "services-preview": {"api-preview": "roles/storage.objectViewer"},
+    "sources": {"images": "roles/storage.objectViewer"},
+    "keys": {},
+}
+"""Who else than mawasu-build reaches the buckets beside the records (`names.BESIDE`): bucket → account → role."""
+
+EVERYBODY = "allUsers"
+"""The member that makes something public."""
+PUBLIC = frozenset({EVERYBODY, "allAuthenticatedUsers"})
 
 
 def member(cloud: Cloud, what: str) -> str:
@@ -69,7 +84,7 @@ def of(resource: Resource, cloud: Cloud) -> list[Grant]:
     for text, condition in resource.body["grants"].items():
         who, _, rest = text.partition(": ")
         role, _, title = rest.partition(" if ")
-        account = f"serviceAccount:{who}@{cloud.project}.iam.gserviceaccount.com"
+        account = who if who in PUBLIC else f"serviceAccount:{who}@{cloud.project}.iam.gserviceaccount.com"
         found.append(Grant(role, account, title, "" if condition == ALWAYS else condition))
     return found
 
@@ -80,7 +95,7 @@ def of(resource: Resource, cloud: Cloud) -> list[Grant]:
 def foundation(cloud: Cloud, *, connection: str, redis: bool) -> Iterator[Resource]:
     """Every policy but those of secrets."""
     yield _project(cloud, redis)
-    yield _bucket(cloud)
+    yield from _buckets(cloud)
     yield _repository(cloud)
     for what in ACTS_AS:
         grants = [Grant("roles/iam.serviceAccountUser", member(cloud, "build"))]
@@ -98,8 +113,10 @@ def job(cloud: Cloud, name: str) -> Resource:
     return policy(f"job/{name}", grants, "Cloud Scheduler may start this job and no other", "features")
 
 
-def secret(cloud: Cloud, name: str, readers: Iterable[str], owner: str) -> Resource:
-    grants = [Grant("roles/secretmanager.secretAccessor", member(cloud, what)) for what in sorted(readers)]
+def secret(cloud: Cloud, name: str, steps: Iterable[str], owner: str, *, preview: bool) -> Resource:
+    accounts = {"training": names.training_account, "api": names.api_account}
+    readers = [f"serviceAccount:{accounts[step](cloud, preview)}" for step in sorted(steps)]
+    grants = [Grant("roles/secretmanager.secretAccessor", reader) for reader in readers]
     return policy(f"secret/{name}", grants, "only the step that declares it reads it", "features", owner)
 
 
@@ -113,14 +130,16 @@ def _project(cloud: Cloud, redis: bool) -> Resource:
     return policy(f"project/{cloud.project}", grants, "what no narrower place can say")
 
 
-def _bucket(cloud: Cloud) -> Resource:
-    grants = [
-        Grant("roles/storage.objectUser", member(cloud, "build")),
-        below(cloud, "roles/storage.objectViewer", "images", "sources/"),
-        below(cloud, "roles/storage.objectUser", "training", "jobs/"),
-        below(cloud, "roles/storage.objectViewer", "api", "services/"),
-    ]
-    return policy(f"bucket/{cloud.bucket}", grants, "users' code reaches its own corner of the bucket alone")
+def _buckets(cloud: Cloud) -> Iterator[Resource]:
+    build = Grant("roles/storage.objectUser", member(cloud, "build"))
+    yield policy(f"bucket/{cloud.bucket}", [build], "the records are mawasu-build's alone: no code of users sees them")
+    for what, others in BUCKETS.items():
+        grants = [build, *(Grant(role, member(cloud, other)) for other, role in others.items())]
+        why = f"{names.BESIDE[what].partition(':')[0]}: for {' and '.join(others)} alone"
+        if what == "keys":
+            grants.append(Grant("roles/storage.objectViewer", EVERYBODY))
+            why = names.BESIDE[what]
+        yield policy(f"bucket/{names.beside(cloud.bucket, what)}", grants, why)
 
 
 def _repository(cloud: Cloud) -> Resource:
@@ -129,16 +148,6 @@ def _repository(cloud: Cloud) -> Resource:
         Grant("roles/artifactregistry.writer", member(cloud, "images")),
     ]
     return policy(f"repository/{names.REPOSITORY}", grants, "only builds of images write images")
-
-
-def below(cloud: Cloud, role: str, what: str, prefix: str) -> Grant:
-    """A role on the objects below a prefix, and on listing them, which is asked of the bucket and not of an object.
-
-    cloud.google.com/iam/docs/conditions-attribute-reference#api-attributes, `storage.googleapis.com/objectListPrefix`.
-    """
-    start = f"projects/_/buckets/{cloud.bucket}/objects/{prefix}"
-    listing = f"api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith('{prefix}')"
-    return Grant(role, member(cloud, what), f"below {prefix}", f"resource.name.startsWith('{start}') || {listing}")
 
 
 def own_secrets(cloud: Cloud) -> str:

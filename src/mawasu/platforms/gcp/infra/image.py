@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mawasu.google.client import Client
-from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.platforms.gcp.runner import ensure_runner, find_runner
 from mawasu.ports import Cancel, Log
@@ -17,8 +16,7 @@ class OwnRunner:
         self._client, self._gcp, self._log = client, gcp, log
 
     def find(self, cloud: Cloud) -> str:
-        return find_runner(cloud, self._gcp, self._client, Bucket(self._client, cloud.bucket)) or ""
+        return find_runner(cloud, self._gcp, self._client) or ""
 
     def ensure(self, cloud: Cloud) -> str:
-        bucket = Bucket(self._client, cloud.bucket)
-        return ensure_runner(cloud, self._gcp, self._client, bucket, self._log, Cancel())
+        return ensure_runner(cloud, self._gcp, self._client, self._log, Cancel())

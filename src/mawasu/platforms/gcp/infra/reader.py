@@ -97,8 +97,7 @@ class Reader:
             if one["email"] in wanted
         ]
 
-    def bucket(self) -> list[Found]:
-        name = self.scope.bucket
+    def bucket(self, name: str) -> list[Found]:
         try:
             answer = self._find(buckets.get_bucket(name))
         except GoogleError as error:
