@@ -95,11 +95,6 @@ class Google:
         """`mawasu gcp apply` of the working tree's commit, with a runner that is there."""
         report = apply(self.client, self.features(), Given(RUNNER), pause=0.01)
         assert report.error is None, report.error
-        from mawasu.google.call import Call
-
-        self.client.find(
-            Call("POST", "storage.googleapis.com", "/storage/v1/b", {"project": PROJECT}, {"name": published(BUCKET)})
-        )
 
     def features(self) -> list[Wanted]:
         tree = read_tree(self.repo / ".git", self.git("rev-parse", "HEAD"))

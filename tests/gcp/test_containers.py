@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from mawasu.errors import StepError
-from mawasu.google.run import Container, Probe
+from mawasu.google.run import Container, Files, Probe
 from mawasu.platforms.gcp.containers import template
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.serving.config import Config

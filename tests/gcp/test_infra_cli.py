@@ -77,7 +77,7 @@ def _nothing_serves(world: World) -> None:
 def test_plan_shows_and_changes_nothing(mawasu: Mawasu, world: World) -> None:
     text = mawasu("plan")
     assert "acme-ml · europe-west1 · gs://acme-ml-mawasu" in text
-    assert text.splitlines()[-1] == "34 to create, 1 to change"
+    assert text.splitlines()[-1] == "50 to create, 1 to change"
     assert not world.infra.accounts
     assert {one["verb"] for one in json.loads(mawasu("plan", "--json"))["changes"]} == {"create", "update"}
 

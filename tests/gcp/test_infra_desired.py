@@ -184,7 +184,9 @@ def test_previews_get_a_secret_only_when_somebody_made_one() -> None:
 
 def test_previews_read_secrets_of_previews_whatever_the_file_calls_them() -> None:
     one = wanted()
-    previews = tuple(msgspec.structs.replace(each, name="trial") if each.preview else each for each in one.feature.environments)
+    previews = tuple(
+        msgspec.structs.replace(each, name="trial") if each.preview else each for each in one.feature.environments
+    )
     one = msgspec.structs.replace(one, feature=msgspec.structs.replace(one.feature, environments=previews))
     name = names.secret("callback", "preview-some-branch", "MAPS_TOKEN")
     assert f"policy secret/{name}" in all_of(one, secrets=frozenset({name}))

@@ -110,4 +110,6 @@ def test_accounts_that_were_deleted_lose_what_they_had() -> None:
 
 def test_the_same_role_with_and_without_a_condition_are_two_grants() -> None:
     wanted = [Grant("roles/a.b", OURS, "t", "x"), Grant("roles/a.b", OURS)]
-    assert set(grants_of(changed({}, wanted, mine(CLOUD, "project/acme-ml")), mine(CLOUD, "project/acme-ml"))) == set(wanted)
+    assert set(grants_of(changed({}, wanted, mine(CLOUD, "project/acme-ml")), mine(CLOUD, "project/acme-ml"))) == set(
+        wanted
+    )

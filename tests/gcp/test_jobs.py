@@ -124,9 +124,7 @@ def test_secrets_come_from_secret_manager_and_are_not_in_the_log(bench: Bench) -
     asked = json.dumps(bench.double.seen("customJobs.create")[0].body)
     assert "hush" not in asked
     assert all(
-        b"hush" not in (bench.bucket.read(one.name) or b"")
-        for one in bench.bucket.list("")
-        if "out" not in one.name
+        b"hush" not in (bench.bucket.read(one.name) or b"") for one in bench.bucket.list("") if "out" not in one.name
     )
 
 

@@ -71,7 +71,7 @@ def _tag(text: str) -> str:
 
 
 def image_build(cloud: Cloud, settings: GcpImages, wanted: Wanted, source: str, dockerfile: str) -> dict[str, Any]:
-    """The body of `builds.create`. `source` is the context, a tar.gz in the bucket of sources; `dockerfile` a path in it."""
+    """The body of `builds.create`. `source` is the context, a tar.gz among the sources; `dockerfile` a path in it."""
     steps = {"buildx": _buildx, "kaniko": _kaniko}[settings.builder](cloud, settings, wanted, dockerfile)
     return {
         "source": {"storageSource": {"bucket": cloud.sources, "object": source}},

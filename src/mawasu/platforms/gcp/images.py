@@ -17,9 +17,7 @@ from mawasu.words import Digest, Image, ImageSpec
 class GcpImages:
     """Implements `ports.Images`. `python` is the version that keys name (`Machine.python`), X.Y.Z."""
 
-    def __init__(
-        self, cloud: Cloud, gcp: Gcp, client: Client, *, python: str, poll: float = POLL
-    ) -> None:
+    def __init__(self, cloud: Cloud, gcp: Gcp, client: Client, *, python: str, poll: float = POLL) -> None:
         self._cloud = cloud
         self._python = python
         self._builds = NestedBuilds(cloud, gcp.images, client, poll=poll)

@@ -52,7 +52,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Claims:
-    """Finds or creates the job of one key. `below` is where its files are, `mark` the value of the label `mawasu-key`."""
+    """Finds or creates the job of one key. `below` is where its files are, `mark` the label `mawasu-key`."""
 
     def __init__(
         self, cloud: Cloud, client: Client, bucket: Bucket, below: str, mark: str, grace: Grace, cancel: Cancel

@@ -28,9 +28,7 @@ _TRIES = 3  # builds that somebody else cancelled, or that Google's side lost
 class NestedBuilds:
     """Safe for many threads: of several that want one key, one builds it."""
 
-    def __init__(
-        self, cloud: Cloud, settings: feature.GcpImages, client: Client, *, poll: float = POLL
-    ) -> None:
+    def __init__(self, cloud: Cloud, settings: feature.GcpImages, client: Client, *, poll: float = POLL) -> None:
         self._cloud = cloud
         self._settings = settings
         self._client = client

@@ -37,9 +37,7 @@ def runner_key() -> Digest:
     return pack(runner_context())[0]
 
 
-def ensure_runner(
-    cloud: Cloud, gcp: Gcp, client: Client, log: Log, cancel: Cancel, *, poll: float = POLL
-) -> str:
+def ensure_runner(cloud: Cloud, gcp: Gcp, client: Client, log: Log, cancel: Cancel, *, poll: float = POLL) -> str:
     """The runner's image by digest, made if need be. Raises StepError, CancelledError, PlatformError."""
     made = runner_context()
     version = metadata.version(PACKAGE)
