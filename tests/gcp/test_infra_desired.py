@@ -202,13 +202,14 @@ def test_there_is_a_trigger_for_every_environment_once_github_is_connected() -> 
 
 
 def test_the_build_of_a_trigger_passes_the_lints_and_takes_nothing_from_the_push() -> None:
-    for one in all_of().values():
+    features = [wanted(), wanted("second", root="features/second", least=2), wanted("a" * 39, root="$x/y")]
+    for one in all_of(*features).values():
         if one.kind == "trigger":
             build = {**one.body["build"], "serviceAccount": one.body["serviceAccount"]}
             assert lint(build) == []
             assert not {"filename", "gitFileSource", "autodetect"} & one.body.keys()
             assert build["steps"][0]["name"] == RUNNER
-            assert build["steps"][0]["args"][-2:] == ["--feature", "callback"]
+            assert build["steps"][0]["args"][-2] == "--feature"
 
 
 def test_a_trigger_fires_for_everything_that_the_feature_reads() -> None:

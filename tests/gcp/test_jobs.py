@@ -251,6 +251,22 @@ def test_what_has_succeeded_for_a_key_is_taken_and_not_run_again(bench: Bench) -
     assert bench.log.printed == ["trained", "trained"], "its log is there again, from the beginning"
 
 
+def test_a_job_of_a_preview_has_an_account_and_a_bucket_of_its_own(bench: Bench) -> None:
+    outcome = bench.python(TRAIN, preview=True)
+    assert list(bench.laid(outcome.outputs["MAWASU_MODEL"]).iterdir())
+    spec = bench.double.seen("customJobs.create")[0].body["jobSpec"]
+    assert spec["serviceAccount"] == "mawasu-training-preview@acme.iam.gserviceaccount.com"
+    assert spec["baseOutputDirectory"]["outputUriPrefix"].startswith("gs://acme-mawasu-jobs-preview/train-")
+    assert list(bench.bucket.list("")) == []
+
+
+def test_a_job_of_a_preview_is_never_taken_for_a_stable_environments(bench: Bench) -> None:
+    bench.python(TRAIN, preview=True)
+    assert not bench.python(TRAIN).facts["found_again"]
+    assert bench.python(TRAIN, preview=True).facts["found_again"]
+    assert bench.vertex.ran == bench.creations() == 2
+
+
 def test_what_has_succeeded_but_lost_its_files_is_run_again(bench: Bench) -> None:
     bench.python(TRAIN)
     for one in list(bench.bucket.list("")):

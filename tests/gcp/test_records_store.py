@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mawasu.errors import CorruptError, PlatformError, StepError, UsageError
+from mawasu.google.client import Client
+from mawasu.google.faults import GoogleError
 from mawasu.google.storage import Bucket
 from mawasu.ports import Store
 from mawasu.store.artifacts import find, name_artifact
@@ -247,6 +249,14 @@ def test_a_tree_becomes_plain_objects_without_its_bytes_passing_here(
     assert sorted(laid) == sorted(
         (path, digest_of(file.read_bytes()), path == "run.sh") for path, file in files.items()
     )
+
+
+def test_laying_out_in_a_bucket_that_is_not_there_names_that_bucket(
+    store: CloudStore, client: Client, tree: Path
+) -> None:
+    digest = store.put_tree(tree)
+    with pytest.raises(GoogleError, match="no bucket gs://nowhere"):
+        store.copy_tree(digest, Bucket(client, "nowhere"), "1/source")
 
 
 def test_laying_out_what_is_damaged_is_refused(store: CloudStore, bucket: Bucket, tree: Path) -> None:
