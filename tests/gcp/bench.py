@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from mawasu.google.buckets import insert_bucket
+from mawasu.google.call import Call
 from mawasu.google.client import Client
 from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.jobclaim import Grace
 from mawasu.platforms.gcp.jobs import GcpJobs, Pace
-from mawasu.platforms.gcp.names import Cloud, buckets
+from mawasu.platforms.gcp.names import Cloud, beside
 from mawasu.ports import Cancel
 from mawasu.spec.feature import GcpTraining
 from mawasu.store.cloud import CloudStore
@@ -78,8 +78,8 @@ class Bench:
         self.client = client
         self.vertex: Vertex = vertex_of(double)
         self.logs: Logs = logs_of(double)
-        self.bucket = Bucket(client, CLOUD.jobs(preview=False))
-        self.store = CloudStore(Bucket(client, CLOUD.bucket, chunk=256 * 2**10))
+        self.bucket = Bucket(client, CLOUD.bucket, chunk=256 * 2**10)
+        self.store = CloudStore(self.bucket)
         self.directory = directory
         self.files: dict[str, str] = {}
         self.executable: set[str] = set()
@@ -90,10 +90,20 @@ class Bench:
         self.log = Lines()
         self.cancel = Cancel()
 
+    @property
+    def given(self) -> Bucket:
+        """Where jobs of stable environments find and leave their files."""
+        return self._of(beside(CLOUD.bucket, "jobs"))
+
+    def _of(self, name: str) -> Bucket:
+        return Bucket(self.client, name, chunk=256 * 2**10)
+
     def jobs(self, client: Client | None = None) -> GcpJobs:
         used = client or self.client
-        store = CloudStore(Bucket(used, CLOUD.bucket, chunk=256 * 2**10))
-        return GcpJobs(CLOUD, self.training, used, store, self.directory / "scratch", self.pace)
+        bucket = Bucket(used, CLOUD.bucket, chunk=256 * 2**10)
+        scratch = self.directory / "scratch"
+        made = lambda name: Bucket(used, name, chunk=256 * 2**10)  # noqa: E731
+        return GcpJobs(CLOUD, self.training, used, made, CloudStore(bucket), scratch, self.pace)
 
     def spec(
         self,
@@ -221,8 +231,9 @@ def a_bench(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]
         surround(monkeypatch, double, directory)
         client = Client(first_wait=0.005)
         try:
-            for name in buckets(CLOUD.bucket):
-                client.send(insert_bucket("acme", name, {}))
+            for name in (CLOUD.bucket, beside(CLOUD.bucket, "jobs"), beside(CLOUD.bucket, "jobs-preview")):
+                made = {"name": name}
+                client.send(Call("POST", "storage.googleapis.com", "/storage/v1/b", {"project": "acme"}, made))
             bench = Bench(double, client, directory)
             double.route("secretmanager.googleapis.com", "secretmanager.projects.secrets.versions.access")(bench.access)
             yield bench

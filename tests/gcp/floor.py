@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,11 +14,10 @@ import httpx
 import msgspec
 import pytest
 
-from mawasu.google.buckets import insert_bucket
 from mawasu.google.call import Call
 from mawasu.google.client import Client
 from mawasu.google.storage import Bucket
-from mawasu.platforms.gcp.names import Cloud, account, buckets
+from mawasu.platforms.gcp.names import Cloud, account, beside
 from mawasu.platforms.gcp.services import GcpServices
 from mawasu.spec.feature import GcpApi
 from mawasu.store.cloud import CloudStore
@@ -66,15 +66,14 @@ class Floor:
         self.run: Run = run_of(double)
         self.repo = Repo(directory / "repo")
         self.directory = directory
-        self.bucket = Bucket(client, CLOUD.services(preview=False))
-        self.previews = Bucket(client, CLOUD.services(preview=True))
-        self.store = CloudStore(Bucket(client, CLOUD.bucket))
+        self.bucket = Bucket(client, CLOUD.bucket)
+        self.store = CloudStore(self.bucket)
         self.log = Lines()
         self.services = self.new_services()
 
     def new_services(self, settings: GcpApi = SETTINGS, redis: str = "", cloud: Cloud = CLOUD) -> GcpServices:
         """As another build makes them."""
-        return GcpServices(cloud, settings, self.client, self.store, redis, look=0.02)
+        return GcpServices(cloud, settings, self.client, partial(Bucket, self.client), self.store, redis, look=0.02)
 
     def source(self, files: Mapping[str, str], root: str = "f") -> Source:
         tree = {path: File("100644", self.repo.blob(text.encode())) for path, text in files.items()}
@@ -144,7 +143,8 @@ class Floor:
         return {member for one in bindings if one["role"] == "roles/run.invoker" for member in one["members"]}
 
     def objects(self, prefix: str) -> list[str]:
-        return [found.name.removeprefix(prefix) for found in self.bucket.list(prefix)]
+        bucket = Bucket(self.client, beside(CLOUD.bucket, "services"))
+        return [found.name.removeprefix(prefix) for found in bucket.list(prefix)]
 
 
 def eventually(get: Callable[[], T | None], timeout: float = 20.0) -> T:
@@ -166,8 +166,9 @@ def a_floor(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Floor]
         surround(monkeypatch, double, directory)
         try:
             with Client(first_wait=0.005) as client:
-                for name in buckets(CLOUD.bucket):
-                    client.send(insert_bucket("acme", name, {}))
+                for name in (CLOUD.bucket, beside(CLOUD.bucket, "services"), beside(CLOUD.bucket, "services-preview")):
+                    made = {"name": name}
+                    client.send(Call("POST", "storage.googleapis.com", "/storage/v1/b", {"project": "acme"}, made))
                 yield Floor(double, client, directory)
         finally:
             run_of(double).close()

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from mawasu.google.buckets import insert_bucket
+from mawasu.google.call import Call
 from mawasu.google.client import Client
+from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.images import GcpImages
-from mawasu.platforms.gcp.names import Cloud
+from mawasu.platforms.gcp.names import Cloud, beside
 from mawasu.ports import Cancel
 from mawasu.spec.feature import Gcp
 from mawasu.words import Image, ImageSpec, digest_of
@@ -26,6 +27,7 @@ from tests.jobs.packages import WHEEL, hash_of, wheel
 from tests.jobs.support import Lines
 
 CLOUD = Cloud(project="acme", number="123456789012", region="europe-west1", bucket="acme-mawasu")
+SOURCES = beside(CLOUD.bucket, "sources")
 GCP = Gcp(project="acme", region="europe-west1", bucket="acme-mawasu")
 NAME = "callback/feature/gbdt/1a2b3c4d5e/training"
 PYTHON = "3.12.4"
@@ -45,7 +47,7 @@ class Kiln:
 
     def another(self, gcp: Gcp = GCP, poll: float = 0.02) -> GcpImages:
         """As another machine would have it: nothing is remembered."""
-        return GcpImages(CLOUD, gcp, self.client, python=PYTHON, poll=poll)
+        return GcpImages(CLOUD, gcp, self.client, Bucket(self.client, SOURCES), python=PYTHON, poll=poll)
 
     def ensure(self, spec: ImageSpec) -> Image:
         return self.images.ensure(spec, self.log, self.cancel)
@@ -87,7 +89,14 @@ def a_kiln(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kiln]:
         storage = Storage(double).start()
         kiln = Kiln(double, wheels)
         try:
-            kiln.client.send(insert_bucket("acme", CLOUD.sources, {}))
+            insert = Call(
+                "POST",
+                "storage.googleapis.com",
+                "/storage/v1/b",
+                {"project": "acme"},
+                {"name": SOURCES},
+            )
+            kiln.client.send(insert)
             yield kiln
         finally:
             kiln.client.http.close()

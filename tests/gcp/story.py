@@ -6,6 +6,7 @@ import fnmatch
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -173,6 +174,24 @@ class Google:
         done = push.build(made, pushed, options["--feature"])
         cloudbuild_of(self.double).end(id, "FAILURE" if push.worst(done) else "SUCCESS")
         return done
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command itself, in a checkout, with the environment that the newest trigger run had.
+
+        Nothing can be written to its `$HOME`: that of a build's step is another user's.
+        """
+        checkout = self.directory / f"workspace-{self._runs}"
+        home = {"HOME": "/dev/null/home", "BUILD_ID": ""}
+        if arguments[0] not in ("build", "reconcile"):  # those make one of their own
+            home["MAWASU_HOME"] = str(self.directory / "command-home")
+        return subprocess.run(
+            [sys.executable, "-c", "from mawasu.cli import main; main()", *arguments],
+            cwd=checkout,
+            env={**os.environ, **home},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     def reconcile(self, now: float | None = None) -> list[str]:
         """What Cloud Scheduler starts."""

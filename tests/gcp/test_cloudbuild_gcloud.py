@@ -35,11 +35,11 @@ def test_gcloud_submits_a_nested_build_as_it_is_rendered(
 ) -> None:
     run: Gcloud = request.getfixturevalue("gcloud")
     wanted = Wanted(IMAGES, digest_of(b"key"), ("callback-main-1a2b3c4d5e-api",), "callback-api", "api/uv.lock")
-    build = image_build(CLOUD, GcpImages(builder=builder), wanted, "x.tar.gz", "Dockerfile")  # type: ignore[arg-type]
+    build = image_build(CLOUD, GcpImages(builder=builder), wanted, "sources/x.tar.gz", "Dockerfile")  # type: ignore[arg-type]
     source = build.pop("source")  # gcloud brings sources by itself
     file = tmp_path / "build.yaml"
     file.write_text(json.dumps(build))  # JSON is YAML
     run("builds", "submit", "--no-source", "--async", "--region", CLOUD.region, "--config", str(file))
     (sent,) = kiln.requests("cloudbuild.projects.locations.builds.create")
     assert {key: sent[key] for key in build} == build
-    assert source["storageSource"]["bucket"] == CLOUD.bucket
+    assert source["storageSource"]["bucket"] == f"{CLOUD.bucket}-sources"

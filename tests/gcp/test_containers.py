@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from mawasu.errors import StepError
-from mawasu.google.run import Container, Files, Probe
+from mawasu.google.run import Container, Probe
 from mawasu.platforms.gcp.containers import template
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.serving.config import Config
@@ -78,15 +78,8 @@ def test_the_worker_gets_the_smallest_size_that_has_what_it_asks() -> None:
 
 def test_files_are_those_of_the_revision_and_no_other() -> None:
     made = template(SPEC, CLOUD, GcpApi())
-    place = "late--production/late--production-0123456789"
-    assert made.files["files"] == Files("acme-mawasu-services", place)
+    assert made.files["files"].directory == "services/late--production/late--production-0123456789"
     assert made.account == "mawasu-api@acme.iam.gserviceaccount.com"
-
-
-def test_a_preview_runs_as_an_account_of_its_own_on_files_of_its_own() -> None:
-    made = template(msgspec.structs.replace(SPEC, preview=True), CLOUD, GcpApi())
-    assert made.files["files"].bucket == "acme-mawasu-services-preview"
-    assert made.account == "mawasu-api-preview@acme.iam.gserviceaccount.com"
 
 
 @pytest.mark.parametrize(

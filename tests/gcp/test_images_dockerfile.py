@@ -81,7 +81,7 @@ def test_other_branches_have_other_tags(feature: str, one: str, other: str) -> N
 
 @pytest.mark.parametrize("builder", ["buildx", "kaniko"])
 def test_a_build_has_no_lint_whatever_its_paths_are(builder: str) -> None:
-    build = image_build(CLOUD, GcpImages(builder=builder), WANTED, "x.tar.gz", "a $PATH ${HOME}/Dockerfile")  # type: ignore[arg-type]
+    build = image_build(CLOUD, GcpImages(builder=builder), WANTED, "sources/x.tar.gz", "a $PATH ${HOME}/Dockerfile")  # type: ignore[arg-type]
     assert lint(build, triggered=False) == []
 
 

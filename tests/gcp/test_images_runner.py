@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.runner import ensure_runner, find_runner, requirements, runner_context, runner_key
 from tests.gcp.kiln import CLOUD, GCP, Kiln, a_kiln
 
@@ -17,12 +18,16 @@ def kiln(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kiln]:
         yield made
 
 
+def bucket(kiln: Kiln) -> Bucket:
+    return Bucket(kiln.client, f"{CLOUD.bucket}-sources")
+
+
 def test_the_runner_is_made_once_and_found_by_whoever_has_the_same_files(kiln: Kiln) -> None:
-    assert find_runner(CLOUD, GCP, kiln.client) is None
-    made = ensure_runner(CLOUD, GCP, kiln.client, kiln.log, kiln.cancel, poll=0.02)
+    assert find_runner(CLOUD, GCP, kiln.client, bucket(kiln)) is None
+    made = ensure_runner(CLOUD, GCP, kiln.client, bucket(kiln), kiln.log, kiln.cancel, poll=0.02)
     assert made.startswith("europe-west1-docker.pkg.dev/acme/mawasu/mawasu@sha256:")
-    assert ensure_runner(CLOUD, GCP, kiln.client, kiln.log, kiln.cancel, poll=0.02) == made
-    assert find_runner(CLOUD, GCP, kiln.client) == made
+    assert ensure_runner(CLOUD, GCP, kiln.client, bucket(kiln), kiln.log, kiln.cancel, poll=0.02) == made
+    assert find_runner(CLOUD, GCP, kiln.client, bucket(kiln)) == made
     assert len(kiln.builds.builds) == 1
 
 

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from mawasu.errors import PlatformError
-from mawasu.google import buckets
-from mawasu.google.storage import Bucket
-from mawasu.platforms.gcp import names
+from mawasu.google.call import Call
 from mawasu.platforms.gcp.infra import show
 from mawasu.platforms.gcp.infra.apply import Report
 from mawasu.platforms.gcp.infra.converge import destroy, everything, refused
@@ -79,9 +77,7 @@ def test_the_plan_reads_as_sentences_and_changes_nothing(world: World) -> None:
     assert "acme-ml · europe-west1 · gs://acme-ml-mawasu" in text
     assert "+ bucket acme-ml-mawasu: ledger, models, data, logs: the records" in text
     assert "+ mawasu-scheduler: " in text
-    assert "+ bucket acme-ml-mawasu-jobs-preview: the same of previews, whose code reaches no other" in text
-    assert "+ mawasu-training-preview: roles/storage.objectUser" in text
-    assert "+ allUsers: roles/storage.objectViewer" in text
+    assert "+ mawasu-training: roles/storage.objectUser" in text
     assert "everything scales to zero" in text
     assert "gcloud builds connections create github github --region=europe-west1 --project=acme-ml" in text
     assert writes(world) == []
@@ -153,11 +149,11 @@ def test_a_role_given_by_hand_to_an_account_of_mawasu_is_taken_and_other_members
 
 def test_a_bucket_that_was_opened_to_everybody_by_hand_is_closed_again(world: World) -> None:
     world.ready()
-    opened = {"role": "roles/storage.objectViewer", "members": ["allAuthenticatedUsers"]}
+    opened = {"role": "roles/storage.objectViewer", "members": ["allUsers"]}
     policies = world.double.policies
     at = next(at for at in policies if at.endswith("acme-ml-mawasu"))
     policies[at]["bindings"].append(opened)
-    assert "- allAuthenticatedUsers: roles/storage.objectViewer" in shown(world)
+    assert "- allUsers: roles/storage.objectViewer" in shown(world)
     assert world.apply().error is None
     assert opened not in policies[at]["bindings"]
 
@@ -327,11 +323,10 @@ def test_a_project_whose_google_fails_half_the_time_gets_there(world: World) -> 
 
 def _reset(world: World) -> None:
     world.infra.reset()
-    records = Bucket(world.client, "acme-ml-mawasu")
-    for one in list(records.list("")):
-        records.delete(one.name)
-    for name in names.buckets("acme-ml-mawasu"):
-        world.client.find(buckets.delete_bucket(name))
+    for one in world.client.pages(Call("GET", "storage.googleapis.com", "/storage/v1/b/acme-ml-mawasu/o"), "items"):
+        path = f"/storage/v1/b/acme-ml-mawasu/o/{one['name'].replace('/', '%2F')}"
+        world.client.send(Call("DELETE", "storage.googleapis.com", path))
+    world.client.find(Call("DELETE", "storage.googleapis.com", "/storage/v1/b/acme-ml-mawasu"))
 
 
 def _run(world: World, *features: Wanted) -> Report | None:
@@ -376,8 +371,6 @@ def test_destroy_takes_all_that_is_mawasus_and_keeps_the_records(world: World) -
     other = {"role": "roles/owner", "members": ["user:boss@example.com"]}
     world.double.policies[PROJECT]["bindings"].append(other)
     world.infra.of(SECRETS, "secrets").put("projects/acme-ml/secrets/theirs", {"replication": {"automatic": {}}})
-    for name in names.buckets("acme-ml-mawasu"):
-        Bucket(world.client, name).put("some/object", b"")
     found = everything(world.client, agree([wanted()]), records=False)
     assert any("the records; --records deletes it" in one for one in found.kept)
     assert destroy(world.client, found, pause=QUICK).error is None
@@ -386,20 +379,16 @@ def test_destroy_takes_all_that_is_mawasus_and_keeps_the_records(world: World) -
     assert list(world.infra.of(SECRETS, "secrets").items) == ["projects/acme-ml/secrets/theirs"]
     assert not world.infra.triggers
     assert not world.infra.accounts
-    left = {one.id for one in world.look().actual.found if one.kind not in ("apis", "policy")}
-    assert left == {"bucket acme-ml-mawasu", "secret theirs"}
-    assert Bucket(world.client, "acme-ml-mawasu").read("some/object") == b""
+    assert {one.kind for one in world.look().actual.found if one.kind not in ("apis", "policy")} == {"bucket", "secret"}
     assert world.apply().error is None
 
 
-def test_destroy_with_records_takes_every_bucket_whatever_is_in_it(world: World) -> None:
+def test_destroy_with_records_takes_the_bucket_too(world: World) -> None:
     serve(world)
     world.ready()
-    for name in names.buckets("acme-ml-mawasu"):
-        Bucket(world.client, name).put("some/object", b"")
     found = everything(world.client, agree([wanted()]), records=True)
     assert destroy(world.client, found, pause=QUICK).error is None
-    assert not any(world.client.find(buckets.get_bucket(name)) for name in names.buckets("acme-ml-mawasu"))
+    assert world.client.find(Call("GET", "storage.googleapis.com", "/storage/v1/b/acme-ml-mawasu")) is None
 
 
 def test_a_destroy_that_was_cut_off_goes_on_when_run_again(world: World) -> None:

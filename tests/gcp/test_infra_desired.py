@@ -10,14 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mawasu.errors import SpecError, UsageError
-from mawasu.google import vertex
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.cloudbuild import lint, re2_fault
 from mawasu.platforms.gcp.infra import grants
 from mawasu.platforms.gcp.infra.costs import NOTHING, idle_costs
 from mawasu.platforms.gcp.infra.desired import desired, repository_of
 from mawasu.platforms.gcp.infra.settings import agree
-from mawasu.platforms.gcp.infra.storage import DAY
 from mawasu.platforms.gcp.infra.triggers import included_files, push_filter
 from mawasu.platforms.gcp.infra.words import Facts, Resource, Wanted
 from mawasu.platforms.gcp.names import Cloud
@@ -76,72 +74,47 @@ def test_nobody_gets_a_basic_role_or_power_over_who_may_do_what() -> None:
 
 def test_code_of_users_runs_as_accounts_that_change_nothing_of_the_project() -> None:
     project = {(who, role) for where, who, role in roles() if where.startswith("project/")}
-    for who in ("images", "training", "training-preview", "api", "api-preview"):
-        who = f"mawasu-{who}"
+    for who in ("mawasu-images", "mawasu-training", "mawasu-api"):
         assert {role for one, role in project if one == who} <= {"roles/logging.logWriter"}
     assert {who for where, who, _ in roles() if where.startswith("account/")} == {"mawasu-build"}
 
 
-def test_code_of_users_reaches_the_one_bucket_that_is_its_own() -> None:
-    reached: dict[str, set[str]] = {}
-    for where, who, role in roles():
-        if where.startswith("bucket/") and who not in ("mawasu-build", ""):
-            reached.setdefault(who, set()).add(f"{role.rpartition('.')[2]} {where.rpartition('acme-ml-mawasu')[2]}")
-    assert reached == {
-        "mawasu-training": {"objectUser -jobs"},
-        "mawasu-training-preview": {"objectUser -jobs-preview"},
-        "mawasu-api": {"objectViewer -services"},
-        "mawasu-api-preview": {"objectViewer -services-preview"},
-        "mawasu-images": {"objectViewer -sources"},
-    }
+@pytest.mark.parametrize(
+    ("what", "bucket", "role"),
+    [
+        ("images", "sources", "roles/storage.objectViewer"),
+        ("training", "jobs", "roles/storage.objectUser"),
+        ("training-preview", "jobs-preview", "roles/storage.objectUser"),
+        ("api", "services", "roles/storage.objectViewer"),
+        ("api-preview", "services-preview", "roles/storage.objectViewer"),
+    ],
+)
+def test_code_of_users_reaches_one_bucket_alone(what: str, bucket: str, role: str) -> None:
+    policies = {name: grants.of(one, CLOUD) for name, one in all_of().items() if name.startswith("policy bucket/")}
+    who = grants.member(CLOUD, what)
+    found = {(name, one.role) for name, given in policies.items() for one in given if one.member == who}
+    assert found == {(f"policy bucket/acme-ml-mawasu-{bucket}", role)}
 
 
-def test_one_bucket_is_public_and_what_is_in_it_is_said() -> None:
-    found = all_of()
-    public = [
-        one
-        for one in found.values()
-        if one.kind == "policy" and any(grant.member == grants.EVERYBODY for grant in grants.of(one, CLOUD))
-    ]
-    assert [one.name for one in public] == ["bucket/acme-ml-mawasu-keys"]
-    assert "public halves of API keys" in public[0].why
-    open_to_it = {
+def test_builds_alone_reach_the_records_and_everybody_reads_published_keys_alone() -> None:
+    policies = {name: grants.of(one, CLOUD) for name, one in all_of().items() if name.startswith("policy bucket/")}
+    assert {one.member for one in policies["policy bucket/acme-ml-mawasu"]} == {grants.member(CLOUD, "build")}
+    public = [name for name, given in policies.items() if any(one.member == "allUsers" for one in given)]
+    assert public == ["policy bucket/acme-ml-mawasu-keys"]
+    open_ = [
         one.name
-        for one in found.values()
-        if one.kind == "bucket" and one.body["iamConfiguration"]["publicAccessPrevention"] != "enforced"
-    }
-    assert open_to_it == {"acme-ml-mawasu-keys"}
-
-
-def test_copies_go_by_themselves_and_no_sooner_than_the_longest_job_ends() -> None:
-    found = all_of()
-    ages = {
-        one.name.removeprefix("acme-ml-mawasu"): rule["condition"]["age"]
-        for one in found.values()
-        if one.kind == "bucket"
-        for rule in one.body["lifecycle"]["rule"]
-        if rule["action"]["type"] == "Delete" and "age" in rule["condition"]
-    }
-    assert ages == {"-jobs": 30, "-jobs-preview": 30, "-sources": 7}
-    assert ages["-jobs"] * DAY > vertex.LONGEST + vertex.DAY
-
-
-def test_nothing_is_granted_on_the_condition_of_a_prefix() -> None:
-    conditions = {
-        (one.name, grant.role): grant.expression
         for one in all_of().values()
-        if one.kind == "policy"
-        for grant in grants.of(one, CLOUD)
-        if grant.expression
-    }
-    assert conditions.keys() == {("project/acme-ml", "roles/secretmanager.admin")}
+        if one.kind == "bucket" and one.body["iamConfiguration"]["publicAccessPrevention"] != "enforced"
+    ]
+    assert open_ == ["acme-ml-mawasu-keys"]
 
 
-@pytest.mark.parametrize("bucket", ["acme-ml-mawasu", "b" * 63, "a.b" * 20])
-def test_buckets_have_names_that_cloud_storage_takes_each_another_one(bucket: str) -> None:
-    found = names.buckets(bucket)
-    assert len(set(found)) == 7
-    assert all(re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", name) for name in found)
+def test_secrets_of_previews_are_read_by_code_of_previews_alone() -> None:
+    """And those of production by code of stable environments alone."""
+    for name, one in all_of().items():
+        if name.startswith("policy secret/"):
+            readers = {grant.member.partition("@")[0].rpartition("mawasu-")[2] for grant in grants.of(one, CLOUD)}
+            assert all(who.endswith("-preview") == ("-preview-" in name) for who in readers), (name, readers)
 
 
 def test_a_build_manages_secrets_and_never_reads_a_value() -> None:
@@ -177,19 +150,25 @@ def test_previews_get_a_secret_only_when_somebody_made_one() -> None:
     name = "mawasu-callback-preview-MAPS_TOKEN"
     assert not any("preview" in one for one in all_of() if "secret" in one)
     found = all_of(secrets=frozenset({name}))
-    (grant,) = grants.of(found[f"policy secret/{name}"], CLOUD)
-    assert grant.member == grants.member(CLOUD, "api-preview")
+    assert f"policy secret/{name}" in found
     assert f"secret {name}" not in found  # it is not mawasu's
 
 
 def test_previews_read_secrets_of_previews_whatever_the_file_calls_them() -> None:
     one = wanted()
-    previews = tuple(
+    called = (
         msgspec.structs.replace(each, name="trial") if each.preview else each for each in one.feature.environments
     )
-    one = msgspec.structs.replace(one, feature=msgspec.structs.replace(one.feature, environments=previews))
+    one = msgspec.structs.replace(one, feature=msgspec.structs.replace(one.feature, environments=tuple(called)))
     name = names.secret("callback", "preview-some-branch", "MAPS_TOKEN")
-    assert f"policy secret/{name}" in all_of(one, secrets=frozenset({name}))
+    (grant,) = grants.of(all_of(one, secrets=frozenset({name}))[f"policy secret/{name}"], CLOUD)
+    assert grant.member == grants.member(CLOUD, "api-preview")
+
+
+def test_nothing_is_public_where_google_keeps_the_keys() -> None:
+    found = all_of(wanted(gcp=GCP.replace("}", ", gateway: {keys: google}}")))
+    assert "bucket acme-ml-mawasu-jobs" in found
+    assert not any("keys" in name or grants.EVERYBODY in str(one.body) for name, one in found.items())
 
 
 # ------------------------------------------------------------------------------------------------ triggers

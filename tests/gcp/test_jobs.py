@@ -124,7 +124,7 @@ def test_secrets_come_from_secret_manager_and_are_not_in_the_log(bench: Bench) -
     asked = json.dumps(bench.double.seen("customJobs.create")[0].body)
     assert "hush" not in asked
     assert all(
-        b"hush" not in (bench.bucket.read(one.name) or b"") for one in bench.bucket.list("") if "out" not in one.name
+        b"hush" not in (bench.given.read(one.name) or b"") for one in bench.given.list("jobs/") if "out" not in one.name
     )
 
 
@@ -251,26 +251,10 @@ def test_what_has_succeeded_for_a_key_is_taken_and_not_run_again(bench: Bench) -
     assert bench.log.printed == ["trained", "trained"], "its log is there again, from the beginning"
 
 
-def test_a_job_of_a_preview_has_an_account_and_a_bucket_of_its_own(bench: Bench) -> None:
-    outcome = bench.python(TRAIN, preview=True)
-    assert list(bench.laid(outcome.outputs["MAWASU_MODEL"]).iterdir())
-    spec = bench.double.seen("customJobs.create")[0].body["jobSpec"]
-    assert spec["serviceAccount"] == "mawasu-training-preview@acme.iam.gserviceaccount.com"
-    assert spec["baseOutputDirectory"]["outputUriPrefix"].startswith("gs://acme-mawasu-jobs-preview/train-")
-    assert list(bench.bucket.list("")) == []
-
-
-def test_a_job_of_a_preview_is_never_taken_for_a_stable_environments(bench: Bench) -> None:
-    bench.python(TRAIN, preview=True)
-    assert not bench.python(TRAIN).facts["found_again"]
-    assert bench.python(TRAIN, preview=True).facts["found_again"]
-    assert bench.vertex.ran == bench.creations() == 2
-
-
 def test_what_has_succeeded_but_lost_its_files_is_run_again(bench: Bench) -> None:
     bench.python(TRAIN)
-    for one in list(bench.bucket.list("")):
-        bench.bucket.delete(one.name)
+    for one in list(bench.given.list("jobs/")):
+        bench.given.delete(one.name)
     assert bench.python(TRAIN).result is Result.OK
     assert bench.vertex.ran == 2
 
@@ -443,7 +427,7 @@ def test_spot_and_a_large_disk_and_a_network_are_asked_for(bench: Bench) -> None
     assert spec["workerPoolSpecs"][0]["diskSpec"] == {"bootDiskType": "pd-ssd", "bootDiskSizeGb": 500}
     assert spec["network"] == "projects/123456789012/global/networks/training"
     assert spec["serviceAccount"] == "mawasu-training@acme.iam.gserviceaccount.com"
-    assert spec["baseOutputDirectory"]["outputUriPrefix"].startswith("gs://acme-mawasu-jobs/train-")
+    assert spec["baseOutputDirectory"]["outputUriPrefix"].startswith("gs://acme-mawasu-jobs/jobs/train-")
 
 
 def test_what_vertex_ai_would_refuse_is_told_before_it_is_asked(bench: Bench) -> None:
@@ -479,8 +463,8 @@ def test_files_that_were_changed_in_the_bucket_are_not_run(bench: Bench) -> None
     bench.vertex.fates = ["never"]
     running = bench.start("cat a.txt")
     eventually(lambda: bench.creations() == 1)
-    (name,) = [one.name for one in bench.bucket.list("") if one.name.endswith("enter.py")]
-    bench.bucket.put(name, b"print('gotcha')")
+    (name,) = [one.name for one in bench.given.list("jobs/") if one.name.endswith("enter.py")]
+    bench.given.put(name, b"print('gotcha')")
     next(iter(bench.vertex.jobs.values())).fate = ""
     outcome = running.outcome()
     assert outcome.result is Result.FAILED
@@ -494,9 +478,9 @@ def lie(bench: Bench, outcome: object) -> Outcome:
     running = bench.start("true")
     eventually(lambda: bench.creations() == 1)
     out = bench.double.seen("customJobs.create")[0].body["jobSpec"]["baseOutputDirectory"]["outputUriPrefix"]
-    below = out.removeprefix(f"gs://{bench.bucket.name}/") + "out/"
-    bench.bucket.put(f"{below}MAWASU_MODEL/m", b"42")
-    bench.bucket.put(f"{below}outcome.json", json.dumps(outcome).encode())
+    below = out.removeprefix(f"gs://{CLOUD.bucket}-jobs/") + "out/"
+    bench.given.put(f"{below}MAWASU_MODEL/m", b"42")
+    bench.given.put(f"{below}outcome.json", json.dumps(outcome).encode())
     next(iter(bench.vertex.jobs.values())).fate = "idle"
     return running.outcome()
 

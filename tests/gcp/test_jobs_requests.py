@@ -28,7 +28,7 @@ JOB = Job(
     image="europe-west1-docker.pkg.dev/acme/mawasu/callback@" + digest_of(b"layers"),
     command=("python3", "-c", "print('$(HOME)')"),
     account="mawasu-training@acme.iam.gserviceaccount.com",
-    output="gs://acme-mawasu-jobs/train-1/1/",
+    output="gs://acme-mawasu/jobs/train-1/1/",
     pools=(Pool("n1-standard-4"),),
     labels={"managed-by": "mawasu"},
 )

@@ -59,7 +59,7 @@ def test_the_first_release_answers_with_its_code_and_its_model(floor: Floor) -> 
     endpoint = floor.deploy(spec)
     assert floor.served(endpoint) == "forty-two"
     assert floor.traffic() == {spec.revision: (100, True)}
-    assert floor.objects(f"late--production/{spec.revision}/") == [
+    assert floor.objects(f"services/late--production/{spec.revision}/") == [
         "code/f/",
         "code/f/api/handler.py",
         "model/says",
@@ -398,10 +398,9 @@ def test_a_preview_goes_with_its_service_its_files_and_its_processes(floor: Floo
     kept = floor.deploy(floor.says("kept"))
     preview = floor.says("gone", environment="preview-x", preview=True)
     endpoint = floor.deploy(preview)
-    assert list(floor.previews.list("late--preview-x/"))
     floor.services.remove("late", "preview-x", drain=10)
     assert floor.client.find(Call("GET", RUN, f"/v2/{PARENT}/services/late--preview-x")) is None
-    assert [*floor.previews.list(""), *floor.bucket.list("late--preview-x/")] == []
+    assert floor.objects("services/late--preview-x/") == []
     assert floor.ask(endpoint.url, endpoint.audience).status_code == 404
     assert floor.served(kept) == "kept"
     floor.services.remove("late", "preview-x", drain=10)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from mawasu.google.call import Call
-from mawasu.words import Result
+from mawasu.ledger.entries import BuildQueued, BuildTaken
+from mawasu.words import Commit, Push, Result
 from tests.gcp.permissions import NEEDS, is_by_hand
 from tests.gcp.story import GCP, Google, google
+from tests.google.double.cloudbuild import cloudbuild_of
 from tests.google.double.vertex import vertex_of
 from tests.story import texts
 from tests.story.conftest import living
@@ -132,6 +134,29 @@ def test_a_second_run_of_a_commit_finds_it_built(started: Google) -> None:
     assert vertex_of(world.double).ran == jobs
 
 
+def test_the_commands_of_triggers_and_of_the_clock_run_as_they_are_called(started: Google) -> None:
+    world, commit = started, started.git("rev-parse", "main")
+    ran = world.command("build", "--commit", commit, "--branch", "main", "--feature", "sums")
+    assert ran.returncode == 0, ran.stderr
+    assert "sums build 1 was this commit: served" in ran.stdout
+    ran = world.command("reconcile")
+    assert (ran.returncode, ran.stdout) == (0, "nothing is due\n"), ran.stderr
+    ran = world.command("build", "--commit", commit, "--branch", "main", "--feature", "other")
+    assert (ran.returncode, ran.stderr.splitlines()[0]) == (2, f"mawasu: commit {commit[:10]} has no feature `other`")
+
+
+def test_what_was_done_is_read_from_anywhere(started: Google) -> None:
+    world = started
+    status = world.command("status", "--records", "gs://acme-ml-mawasu")
+    assert status.returncode == 0, status.stderr
+    assert "sums" in status.stdout
+    assert "in sync" in status.stdout
+    shown = world.command("show", "--records", "gs://acme-ml-mawasu")
+    assert "build 1 served: staging serves sums/main/" in shown.stdout
+    logs = world.command("logs", "--records", "gs://acme-ml-mawasu")
+    assert "train trained on 200 rows" in logs.stdout
+
+
 def test_a_branch_cannot_send_its_build_to_another_project(started: Google) -> None:
     world = started
     branch(world, "sly")
@@ -151,7 +176,7 @@ def test_production_brings_its_infrastructure_with_it(started: Google) -> None:
     assert "next" in patterns["mawasu-sums--staging"]["branch"]
 
 
-def test_an_expired_preview_goes_and_a_build_whose_run_died_is_started_again_once(started: Google) -> None:
+def test_an_expired_preview_goes(started: Google) -> None:
     world = started
     branch(world, "try-other")
     world.commit({"api/handler.py": texts.handler("two")})
@@ -161,6 +186,26 @@ def test_an_expired_preview_goes_and_a_build_whose_run_died_is_started_again_onc
     assert world.reconcile(preview.last_push + 8 * DAY) == [
         "sums: preview-try-other is gone: nobody pushed to it for its time"
     ]
+
+
+def test_a_build_whose_run_died_is_started_again_once_and_then_given_up(started: Google) -> None:
+    world = started
+    ledger, builds = world.records.ledger("sums"), cloudbuild_of(world.double)
+    (trigger,) = world.fired("main", "", world.git("rev-parse", "main"))
+    run = builds.begin(trigger, {})
+    ledger.append(BuildQueued(2, Push("acme-resumes", "main", None, Commit("a" * 40)), "staging"))
+    ledger.append(BuildTaken(2, f"cloudbuild/{run}"))
+    assert world.reconcile() == [], "its run is at it"
+    builds.end(run, "TIMEOUT")
+    assert world.reconcile() == ["sums: build 2 had lost its run; it is started again"]
+    assert builds.retried == [run]
+
+    again = builds.begin(trigger, {})
+    ledger.append(BuildTaken(2, f"cloudbuild/{again}"))
+    builds.end(again, "TIMEOUT")
+    (said,) = world.reconcile()
+    assert said.startswith("sums: build 2 is given up: its run ended before it did")
+    assert world.build("sums").result is Result.FAILED
 
 
 # ------------------------------------------------------------------------------------------------ the same, locally

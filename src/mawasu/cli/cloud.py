@@ -76,6 +76,7 @@ class _Outfit:
         from mawasu.executor.build import Shop
         from mawasu.executor.commit import git_dir
         from mawasu.executor.sites import Live
+        from mawasu.gateway import swagger
         from mawasu.platforms.gcp.platform import GcpPlatform
         from mawasu.platforms.gcp.secrets import references
         from mawasu.runner.claim import is_walked
@@ -105,6 +106,7 @@ class _Outfit:
             secrets=partial(references, client, self._cloud, feature),
             data_roots=(),
             bring=self._bring,
+            check_api=partial(swagger.check, keys=chosen.gateway.keys),
             told=partial(self._tell, feature),
         )
 

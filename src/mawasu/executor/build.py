@@ -14,11 +14,12 @@ import msgspec
 from mawasu.errors import MawasuError, SpecError
 from mawasu.executor.commit import CommitOf, git_dir, read_feature
 from mawasu.executor.deploy import Deploy
-from mawasu.executor.documents import faults_of
+from mawasu.executor.documents import CheckApi, faults_of
 from mawasu.executor.known import Bring, brought, known
 from mawasu.executor.records import Records
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import Walk, do
+from mawasu.gateway.openapi import parse as parse_openapi
 from mawasu.git.repository import read_tree
 from mawasu.home import Home
 from mawasu.ledger.entries import AnyBody, BuildFinished, BuildPlanned, StepFinished, StepStarted
@@ -59,6 +60,7 @@ class Shop:
         None  # where data sets with a `path:` may lie; None: anywhere (one's own code)
     )
     bring: Bring = brought
+    check_api: CheckApi = parse_openapi
     locks: Locks = field(default_factory=Locks)
     told: Callable[[AnyBody], None] = lambda _: None  # every entry of every build, as it is written
 
@@ -109,7 +111,7 @@ class Build:
         )
         if not environment and not push.dirty:
             return Ended(Result.NOTHING, f"no environment takes branch {push.branch}")
-        if faults := faults_of(at):
+        if faults := faults_of(at, self.shop.check_api):
             raise SpecError(tuple(faults))
         if self._switched(environment):
             return Ended(Result.SERVED, f"{environment} serves it; traffic had moved before mawasu was cut off")

@@ -9,8 +9,11 @@ from mawasu.executor.commit import CommitOf
 from mawasu.executor.deploy import examples_of
 from mawasu.gateway.openapi import parse as parse_openapi
 
+CheckApi = Callable[[str, str], object]
+"""An OpenAPI document's text and path: raises SpecError for what the platform's gateway cannot hold."""
 
-def faults_of(at: CommitOf) -> list[object]:
+
+def faults_of(at: CommitOf, check_api: CheckApi = parse_openapi) -> list[object]:
     """Every fault of data.lock, the examples and the OpenAPI document, in this order."""
     found: list[object] = []
 
@@ -24,5 +27,5 @@ def faults_of(at: CommitOf) -> list[object]:
     collect(lambda: examples_of(at))
     if at.feature.auth is not None:
         openapi = at.feature.auth.openapi
-        collect(lambda: parse_openapi(at.text(openapi), file=openapi))
+        collect(lambda: check_api(at.text(openapi), openapi))
     return found

@@ -107,6 +107,7 @@ def _train(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     job = JobSpec(
         name=f"{walk.name}/train",
         key=step.key,
+        preview=walk.plan.preview,
         command=part.command,
         source=walk.at.source(*part.paths),
         image=ensure_image(walk.at, "training", walk, log, cancel),
@@ -116,7 +117,6 @@ def _train(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
         params=part.params,
         seed=part.seed,
         secrets=walk.secrets(part.secrets, "training"),
-        preview=walk.plan.preview,
     )
     return walk.workshop.jobs.run(job, log, cancel)
 
@@ -141,6 +141,7 @@ def _evaluate(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     job = JobSpec(
         name=f"{walk.name}/{step.name}",
         key=step.key,
+        preview=walk.plan.preview,
         command=part.command,
         source=at.source(*part.paths),
         image=ensure_image(at, "training", walk, log, cancel),
@@ -149,7 +150,6 @@ def _evaluate(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
         outputs=(Output("MAWASU_PREDICTIONS", "file"),),
         params=training.params,
         seed=training.seed,
-        preview=walk.plan.preview,
     )
     outcome = walk.workshop.jobs.run(job, log, cancel)
     if outcome.result is Result.OK:  # faulty predictions are this step's fault, not the judge's

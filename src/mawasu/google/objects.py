@@ -91,8 +91,7 @@ def listing(bucket: str, prefix: str, delimiter: str, start: str, token: str) ->
 
 
 def rewrite(bucket: str, source: str, into: str, target: str, generation: int, token: str) -> Call:
-    """One round of a copy inside Google, to the bucket `into`: large ones take several, each with the token of the one
-    before."""
+    """One round of a copy inside Google: large ones take several, each with the token of the one before."""
     where = _object(bucket, source) + "/rewriteTo" + path("b", into, "o", target)
     fields = "done,rewriteToken,totalBytesRewritten,objectSize"
     given = {"sourceGeneration": str(generation) if generation else "", "rewriteToken": token}

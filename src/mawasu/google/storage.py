@@ -71,15 +71,13 @@ class Bucket:
 
     def copy(self, source: str, target: str, generation: int = 0, into: Bucket | None = None) -> int:
         """Inside Google, without the bytes coming here: how many they are. With `generation`, of exactly this source;
-        with `into`, to that bucket.
+        with `into`, to another bucket.
 
         Raises NotFoundError when there is no `source`.
         """
-        there, token = into or self, ""
+        token = ""
         while True:
-            call = objects.rewrite(self.name, source, there.name, target, generation, token)
-            with there._explained(call):  # a bucket that is not there is the one that was not read from yet
-                answer = self._client.send(call)
+            answer = self._json(objects.rewrite(self.name, source, (into or self).name, target, generation, token))
             if answer.get("done"):
                 return int(answer["objectSize"])
             token = answer["rewriteToken"]

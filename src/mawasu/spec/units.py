@@ -18,7 +18,7 @@ BOUND = r"(>=|<=|>|<) *-?[0-9]{1,15}(\.[0-9]{1,15})?"
 ACCELERATOR = r"none|[A-Z][A-Z0-9_]{1,60}(:[1-9][0-9]{0,2})?"
 GCP_PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
 GCP_REGION = r"[a-z]+-[a-z]+[0-9]{1,2}"
-GCP_BUCKET = r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]"
+GCP_BUCKET = r"[a-z0-9][a-z0-9_-]{1,44}[a-z0-9]"
 GITHUB = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}"
 MACHINE = r"[a-z][a-z0-9]*(-[a-z0-9]+)+"
 NETWORK = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -195,7 +195,7 @@ def _like(pattern: str, expected: str) -> Callable[[str], str]:
 
 gcp_project = _like(GCP_PROJECT, "a project's id such as `acme-ml`: 6 to 30 small letters, digits and `-`")
 gcp_region = _like(GCP_REGION, "a region such as `europe-west1`")
-gcp_bucket = _like(GCP_BUCKET, "a bucket's name such as `acme-ml-mawasu`: 3 to 63 small letters, digits, `-` and `_`")
+gcp_bucket = _like(GCP_BUCKET, "a bucket's name such as `acme-ml-mawasu`: 3 to 46 small letters, digits, `-` and `_`")
 github = _like(GITHUB, "a repository such as `acme/resumes`")
 machine = _like(MACHINE, "a machine type such as `n1-standard-8`")
 network = _like(NETWORK, "the name of a VPC network such as `default`")

@@ -188,15 +188,15 @@ class CloudStore:
 
     # ------------------------------------------------------------------------------------------------ inside Google
 
-    def copy_file(self, digest: Digest, target: Bucket, name: str) -> int:
+    def copy_file(self, digest: Digest, name: str, into: Bucket) -> int:
         """Lay an object out as the plain object `name` of a bucket, by Google: its size in bytes."""
         try:
-            return self.bucket.copy(self._blob(digest), name, into=target)
+            return self.bucket.copy(self._blob(digest), name, into=into)
         except NotFoundError as error:
             raise self._missing(digest) from error
 
-    def copy_tree(self, digest: Digest, target: Bucket, prefix: str) -> list[Laid]:
-        """Lay a stored directory out as plain objects of a bucket, by Google; an empty directory as `path/`.
+    def copy_tree(self, digest: Digest, prefix: str, into: Bucket) -> list[Laid]:
+        """Lay a stored directory out as plain objects of a bucket below `prefix`, by Google; an empty one as `path/`.
 
         Complete when it returns. The bytes do not come here, so they are not hashed again: whoever reads them can
         compare digests. Raises CorruptError for an object that is missing or not as long as its manifest says.
@@ -205,14 +205,14 @@ class CloudStore:
         manifest = self.manifest(digest)
 
         def copy(file: TreeFile) -> Laid:
-            if (size := self.copy_file(file.digest, target, top + file.path)) != file.size:
+            if (size := self.copy_file(file.digest, top + file.path, into)) != file.size:
                 what = f"object {short(file.digest)} has {size} bytes, not {file.size} ({file.digest})"
                 raise CorruptError(f"{what} in {self._root}", _HINT)
             return Laid(file.path, file.digest, file.executable)
 
         with ThreadPoolExecutor(_THREADS) as pool:
             laid = list(pool.map(copy, manifest.files))
-            list(pool.map(lambda path: target.put(f"{top}{path}/", b""), manifest.empty))
+            list(pool.map(lambda path: into.put(f"{top}{path}/", b""), manifest.empty))
         return laid
 
     # ------------------------------------------------------------------------------------------------ inside

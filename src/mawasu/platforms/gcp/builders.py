@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import Any
 
-from mawasu.platforms.gcp.names import Cloud, account
+from mawasu.platforms.gcp.names import Cloud, account, beside
 from mawasu.spec.environments import slug_of
 from mawasu.spec.feature import GcpImages
 from mawasu.words import Digest, Value
@@ -71,10 +71,10 @@ def _tag(text: str) -> str:
 
 
 def image_build(cloud: Cloud, settings: GcpImages, wanted: Wanted, source: str, dockerfile: str) -> dict[str, Any]:
-    """The body of `builds.create`. `source` is the context, a tar.gz among the sources; `dockerfile` a path in it."""
+    """The body of `builds.create`. `source` is the context, a tar.gz in the bucket; `dockerfile` a path in it."""
     steps = {"buildx": _buildx, "kaniko": _kaniko}[settings.builder](cloud, settings, wanted, dockerfile)
     return {
-        "source": {"storageSource": {"bucket": cloud.sources, "object": source}},
+        "source": {"storageSource": {"bucket": beside(cloud.bucket, "sources"), "object": source}},
         "steps": steps,
         "timeout": f"{TIMEOUT}s",
         "queueTtl": f"{QUEUE}s",

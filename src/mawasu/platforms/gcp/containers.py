@@ -44,11 +44,11 @@ def template(spec: ServiceSpec, cloud: Cloud, settings: GcpApi, redis: str = "")
     least = 0 if spec.preview else spec.replicas  # one branch after the other would cost money day and night
     made = Template(
         revision=spec.revision,
-        account=names.api_account(cloud, spec.preview),
+        account=names.account(cloud, names.of_class("api", spec.preview)),
         containers=(_server(spec, cloud, redis), _worker(spec, redis)),
         labels=names.labels(spec.feature, spec.environment),
         annotations={LEAST: str(least)},
-        files={"files": Files(cloud.services(spec.preview), files_of(service, spec.revision))},
+        files={"files": Files(files_in(cloud, preview=spec.preview), files_of(service, spec.revision))},
         scratch={"run": "16Mi"},
         most=max(1, spec.most, least),
         concurrency=settings.concurrency,
@@ -61,9 +61,14 @@ def template(spec: ServiceSpec, cloud: Cloud, settings: GcpApi, redis: str = "")
     return made
 
 
+def files_in(cloud: Cloud, *, preview: bool) -> str:
+    """The bucket that the files of a class of environments lie in."""
+    return names.beside(cloud.bucket, names.of_class("services", preview))
+
+
 def files_of(service: str, revision: str = "") -> str:
-    """Where a revision's files lie in the bucket of its class (of all its revisions, with "")."""
-    return f"{service}/{revision}".rstrip("/")
+    """Where a revision's files lie in the bucket (of all its revisions, with "")."""
+    return f"services/{service}/{revision}".rstrip("/")
 
 
 def _server(spec: ServiceSpec, cloud: Cloud, redis: str) -> Container:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from mawasu.google.client import Client
+from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.builders import IMAGES, Wanted, cache_tag, readable_tag
 from mawasu.platforms.gcp.dockerfile import context
 from mawasu.platforms.gcp.names import Cloud
@@ -17,10 +18,12 @@ from mawasu.words import Digest, Image, ImageSpec
 class GcpImages:
     """Implements `ports.Images`. `python` is the version that keys name (`Machine.python`), X.Y.Z."""
 
-    def __init__(self, cloud: Cloud, gcp: Gcp, client: Client, *, python: str, poll: float = POLL) -> None:
+    def __init__(
+        self, cloud: Cloud, gcp: Gcp, client: Client, bucket: Bucket, *, python: str, poll: float = POLL
+    ) -> None:
         self._cloud = cloud
         self._python = python
-        self._builds = NestedBuilds(cloud, gcp.images, client, poll=poll)
+        self._builds = NestedBuilds(cloud, gcp.images, client, bucket, poll=poll)
         self._known: dict[Digest, Digest] = {}
 
     def has(self, key: Digest) -> bool:

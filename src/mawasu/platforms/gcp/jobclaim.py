@@ -44,7 +44,7 @@ class Grace(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """A job of the key: `attempt` says which of `<job>/<attempt>/` is its; `found`: it was there already."""
+    """A job of the key: `attempt` says which of `jobs/<job>/<attempt>/` is its; `found`: it was there already."""
 
     seen: Seen
     attempt: int
@@ -52,7 +52,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Claims:
-    """Finds or creates the job of one key. `below` is where its files are, `mark` the label `mawasu-key`."""
+    """Finds or creates the job of one key. `below` is `jobs/<job>`, `mark` the value of the label `mawasu-key`."""
 
     def __init__(
         self, cloud: Cloud, client: Client, bucket: Bucket, below: str, mark: str, grace: Grace, cancel: Cancel

@@ -1,4 +1,4 @@
-"""A job's files in the bucket of its class: what it is given, below `<job>/`, and what it gives back.
+"""A job's files in the bucket: what it is given, below `jobs/<job>/`, and what it gives back.
 
 The job's account may write there, so nothing that is read back is trusted: names are judged, bytes verified.
 """
@@ -120,7 +120,7 @@ def _mount(mount: Mount, bucket: Bucket, store: CloudStore, below: str) -> dict[
     where = "/".join(part for part in (enter.directory(mount.variable), mount.name) if part)
     files = {
         file.path: {"sha256": file.digest.removeprefix("sha256:"), "executable": file.executable}
-        for file in store.copy_tree(mount.digest, bucket, f"{below}/{where}")
+        for file in store.copy_tree(mount.digest, f"{below}/{where}", bucket)
     }
     return {
         "variable": mount.variable,
@@ -192,7 +192,7 @@ def _download(written: Written, bucket: Bucket, prefix: str, path: Path) -> None
         with file.open("rb") as opened:
             found = hashlib.file_digest(opened, "sha256").hexdigest()
         if found != wanted.sha256:
-            hint = "jobs of the same class write to this bucket, too: run it again"
+            hint = "who else writes below jobs/ in the bucket? run it again"
             raise PlatformError(f"gs://{bucket.name}/{source} is not what the job wrote", hint)
         file.chmod(0o755 if wanted.executable else 0o644)
 

@@ -22,7 +22,7 @@ from mawasu.platforms.gcp.jobclaim import ATTEMPT, KEY, Claimed, Claims, Grace, 
 from mawasu.platforms.gcp.jobfiles import Given, Told, ingest, stage, step_of, told
 from mawasu.platforms.gcp.joblogs import JobLog
 from mawasu.platforms.gcp.machines import Chosen
-from mawasu.platforms.gcp.names import MANAGED, Cloud, label, training_account
+from mawasu.platforms.gcp.names import MANAGED, Cloud, account, beside, label, of_class
 from mawasu.ports import Cancel, Log
 from mawasu.spec.feature import GcpTraining
 from mawasu.store.cloud import CloudStore
@@ -71,6 +71,7 @@ class GcpJobs:
         cloud: Cloud,
         training: GcpTraining,
         client: Client,
+        bucket: Callable[[str], Bucket],
         store: CloudStore,
         scratch: Path,
         pace: Pace = Pace(),  # noqa: B008 - a frozen value
@@ -78,6 +79,7 @@ class GcpJobs:
         self._cloud = cloud
         self._training = training
         self._client = client
+        self._bucket = bucket
         self._store = store
         self._scratch = scratch
         self._pace = pace
@@ -87,13 +89,15 @@ class GcpJobs:
         fault: StepError for files or machines that cannot be had as asked for, PlatformError.
         """
         chosen = machines.choose(job.resources, self._training.machine, self._training.tpu_topology)
-        mark, bucket = mark_of(job), Bucket(self._client, self._cloud.jobs(job.preview))
-        below = f"{_slug(step_of(job))}-{mark[:32]}"
-        claims = Claims(self._cloud, self._client, bucket, below, mark, self._pace.grace, cancel)
+        mark = (job.key or digest_of_value(msgspec.to_builtins(job))).removeprefix("sha256:")[:40]
+        if job.preview:  # of another bucket and account: where both classes want one key at once, each runs it
+            mark = f"{mark[:38]}-p"
+        below = f"jobs/{_slug(step_of(job))}-{mark[:32]}"
+        claims = Claims(self._cloud, self._client, self._of(job), below, mark, self._pace.grace, cancel)
 
         def stage_all() -> Callable[[int], Job]:
             with self._room() as scratch:
-                given = stage(job, bucket, self._store, below, scratch)
+                given = stage(job, self._of(job), self._store, below, scratch)
             return lambda attempt: self.asked(job, chosen, given, below, mark, attempt)
 
         while True:
@@ -105,14 +109,18 @@ class GcpJobs:
                 fault = joboutcome.no_machine(job, self._cloud, chosen, error.message)
                 return joboutcome.outcome(fault, 0.0, {"machine": joboutcome.shown(chosen)})
             follower = _Follower(self._cloud, self._client, claims, claimed, self._pace, log, cancel)
-            outcome = self._follow(job, chosen, bucket, claims, claimed, follower)
+            outcome = self._follow(job, chosen, claims, claimed, follower)
             if outcome is not None:
                 return outcome
             log.write("another build that waited for this job gave it up: it is started again")
 
+    def _of(self, job: JobSpec) -> Bucket:
+        """The bucket that the job's account reaches, and no other account of users' code."""
+        return self._bucket(beside(self._cloud.bucket, of_class("jobs", job.preview)))
+
     def asked(self, job: JobSpec, chosen: Chosen, given: Given, below: str, mark: str, attempt: int) -> Job:
         """The custom job of an attempt. Raises StepError for what Vertex AI would refuse."""
-        bucket = self._cloud.jobs(job.preview)
+        bucket = self._of(job).name
         mounted = f"/gcs/{bucket}"
         files = (f"{mounted}/{given.enter}", given.enter_sha256)
         arguments = (f"{mounted}/{given.specification}", given.specification_sha256, f"{mounted}/{below}/{attempt}/out")
@@ -122,7 +130,7 @@ class GcpJobs:
             name=job.name,
             image=job.image.ref,
             command=("python3", "-c", BOOT, *files, *arguments),
-            account=training_account(self._cloud, job.preview),
+            account=account(self._cloud, of_class("training", job.preview)),
             output=f"gs://{bucket}/{below}/{attempt}/",
             pools=pools(job, self._training, chosen),
             labels={**labels(job.name), KEY: mark, ATTEMPT: str(attempt)},
@@ -137,14 +145,14 @@ class GcpJobs:
         return asked
 
     def _follow(
-        self, job: JobSpec, chosen: Chosen, bucket: Bucket, claims: Claims, claimed: Claimed, follower: _Follower
+        self, job: JobSpec, chosen: Chosen, claims: Claims, claimed: Claimed, follower: _Follower
     ) -> Outcome | None:
         """The outcome of a job that is there; None if another build cancelled it, so that there is to be a new one."""
         limit = DAY + self._pace.start if self._training.scheduling == "flex-start" else self._pace.start
         follower.log.write(follower.told_at_first(joboutcome.shown(chosen)))
         seen, stopped = follower.follow(limit)
         out = claims.out(claimed.attempt)
-        said = told(bucket, out) if seen.started else None
+        said = told(self._of(job), out) if seen.started else None
         facts = joboutcome.facts_of(job, self._cloud, chosen, seen, said, claimed.found)
         seconds = said.seconds if said else facts["seconds_running"]
         match stopped:
@@ -158,14 +166,12 @@ class GcpJobs:
         if fault := joboutcome.fault_of(job, self._cloud, chosen, seen, said, follower.last):
             return joboutcome.outcome(fault, seconds, facts)
         assert said is not None, "a job without an outcome did not go well"
-        return self._collected(job, said, bucket, out, seconds, facts)
+        return self._collected(job, said, out, seconds, facts)
 
-    def _collected(
-        self, job: JobSpec, said: Told, bucket: Bucket, out: str, seconds: float, facts: dict[str, object]
-    ) -> Outcome:
+    def _collected(self, job: JobSpec, said: Told, out: str, seconds: float, facts: dict[str, object]) -> Outcome:
         try:
             with self._room() as scratch:
-                outputs = ingest(job, said, bucket, self._store, out, scratch)
+                outputs = ingest(job, said, self._of(job), self._store, out, scratch)
         except StepError as fault:
             return Outcome(Result.FAILED, {}, seconds, fault.message, fault.hint, facts)
         return Outcome(Result.OK, outputs, seconds, facts=facts)
@@ -291,16 +297,6 @@ def labels(name: str) -> dict[str, str]:
         return dict(MANAGED)
     words = dict(zip(("feature", "branch", "commit", "step"), match.groups(), strict=True))
     return {**MANAGED, **{f"mawasu-{key}": label(value) for key, value in words.items()}}
-
-
-def mark_of(job: JobSpec) -> str:
-    """The label that a job is found by: its key and its class, whose bucket its files are in.
-
-    A preview and a stable environment may train for the same key only while both do so at the same moment: whoever
-    looks later finds the outcome in the ledger.
-    """
-    mark = (job.key or digest_of_value(msgspec.to_builtins(job))).removeprefix("sha256:")[:40]
-    return f"{mark}-preview" if job.preview else mark
 
 
 def _slug(step: str) -> str:

@@ -7,7 +7,6 @@ import re
 
 import msgspec
 
-from mawasu.spec.environments import PREVIEW
 from mawasu.words import Digest, Value
 
 MANAGED = {"managed-by": "mawasu"}
@@ -40,19 +39,6 @@ class Cloud(Value, frozen=True):
     def published(self) -> str:
         return published(self.bucket)
 
-    def jobs(self, preview: bool) -> str:
-        """The bucket of what jobs are given and give back."""
-        return beside(self.bucket, _of_class("jobs", preview))
-
-    def services(self, preview: bool) -> str:
-        """The bucket of the code and models that services run."""
-        return beside(self.bucket, _of_class("services", preview))
-
-    @property
-    def sources(self) -> str:
-        """The bucket of what images are made from."""
-        return beside(self.bucket, "sources")
-
 
 VARIABLE = "MAWASU_CLOUD"
 """Where a run finds its `Cloud`, as JSON: from whoever made the trigger, never from what was pushed."""
@@ -73,63 +59,42 @@ REPOSITORY = "mawasu"  # in Artifact Registry
 ACCOUNTS = {
     "build": "runs pushes: `mawasu build` and `mawasu reconcile`",
     "images": "makes images: users' Dockerfiles and packages run as it",
-    "training": "runs training and evaluation: users' code runs as it",
-    "training-preview": "runs training and evaluation of previews: users' code of any branch runs as it",
-    "api": "runs APIs: users' code runs as it",
-    "api-preview": "runs APIs of previews: users' code of any branch runs as it",
+    "training": "runs training and evaluation for stable environments: users' code runs as it",
+    "training-preview": "runs training and evaluation for previews: users' code runs as it",
+    "api": "runs APIs of stable environments: users' code runs as it",
+    "api-preview": "runs APIs of previews: users' code runs as it",
     "gateway": "the only one that may call APIs",
     "scheduler": "wakes `mawasu reconcile`",
 }
 """Service accounts by what they are for."""
 
-BESIDE = {
-    "jobs": "what training and evaluation are given and give back: copies, deleted after 30 days",
-    "jobs-preview": "the same of previews, whose code reaches no other",
-    "services": "code and models of the APIs' revisions, which their instances see as files",
-    "services-preview": "the same of previews, whose code reaches no other",
-    "sources": "what images are made from: deleted after 7 days",
-    "keys": "public: the public halves of API keys, which ESPv2 fetches without credentials; nothing secret is in it",
-}
-"""Buckets beside the one of records, by what they are for: users' code reaches its own, and never the records."""
 
-_LONGEST_BUCKET = 63  # cloud.google.com/storage/docs/buckets#naming
+BUCKETS = {
+    "jobs": "what jobs are given and give back",
+    "jobs-preview": "what jobs of previews are given and give back",
+    "services": "code and models of what serves",
+    "services-preview": "code and models of previews",
+    "sources": "what images are made from",
+    "keys": "public halves of API keys, for gateways to fetch: everybody may read them",
+}
+"""Buckets beside the one of records, which no user's code ever reaches (decisions/0014)."""
 
 
 def beside(bucket: str, what: str) -> str:
-    """A bucket of `BESIDE`; `bucket` is the one of records."""
-    if what not in BESIDE:
+    """The name of one of them; `bucket` is the one of records."""
+    if what not in BUCKETS:
         raise ValueError(f"{what!r} is no bucket of mawasu")
-    return _short(f"{bucket}-{what}", _LONGEST_BUCKET)
+    return f"{bucket}-{what}"
 
 
-def buckets(bucket: str) -> tuple[str, ...]:
-    """All of them, the one of records first."""
-    return (bucket, *(beside(bucket, what) for what in BESIDE))
+def of_class(what: str, preview: bool) -> str:
+    """The account or bucket of a class of environments: what a preview can reach, nothing stable relies on."""
+    return f"{what}-preview" if preview else what
 
 
 def published(bucket: str) -> str:
-    """The bucket of what everybody may read, beside the one of records."""
+    """The bucket of what everybody may read."""
     return beside(bucket, "keys")
-
-
-def is_preview(environment: str) -> bool:
-    """No stable environment's name begins so: the language has it."""
-    return environment.startswith(PREVIEW)
-
-
-def training_account(cloud: Cloud, preview: bool) -> str:
-    """The account that jobs run as."""
-    return account(cloud, _of_class("training", preview))
-
-
-def api_account(cloud: Cloud, preview: bool) -> str:
-    """The account that services run as."""
-    return account(cloud, _of_class("api", preview))
-
-
-def _of_class(what: str, preview: bool) -> str:
-    """What previews have is theirs, and nothing of it a stable environment's: this suffix keeps them apart."""
-    return f"{what}-preview" if preview else what
 
 
 def account(cloud: Cloud, what: str) -> str:
@@ -167,7 +132,7 @@ def tag(revision: str) -> str:
 
 def secret(feature: str, environment: str, name: str) -> str:
     """The Secret Manager secret that holds a feature's secret in an environment (all previews share one)."""
-    where = "preview" if is_preview(environment) else environment
+    where = "preview" if environment.startswith("preview-") else environment
     return f"mawasu-{feature}-{where}-{name}"
 
 
@@ -198,4 +163,4 @@ def _short(text: str, longest: int, whole: str | None = None) -> str:
     if whole is None and len(text) <= longest and not _CUT.fullmatch(text):
         return text
     mark = hashlib.sha256((whole or text).encode()).hexdigest()[:12]
-    return f"{text[: longest - 14].rstrip('-_.')}-x{mark}"
+    return f"{text[: longest - 14].rstrip('-_')}-x{mark}"

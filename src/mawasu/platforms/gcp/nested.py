@@ -28,11 +28,13 @@ _TRIES = 3  # builds that somebody else cancelled, or that Google's side lost
 class NestedBuilds:
     """Safe for many threads: of several that want one key, one builds it."""
 
-    def __init__(self, cloud: Cloud, settings: feature.GcpImages, client: Client, *, poll: float = POLL) -> None:
+    def __init__(
+        self, cloud: Cloud, settings: feature.GcpImages, client: Client, bucket: Bucket, *, poll: float = POLL
+    ) -> None:
         self._cloud = cloud
         self._settings = settings
         self._client = client
-        self._sources = Bucket(client, cloud.sources)
+        self._bucket = bucket
         self._poll = poll
         self._locks: dict[Digest, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -90,8 +92,8 @@ class NestedBuilds:
     def _start(self, wanted: Wanted, context: Context, log: Log, cancel: Cancel) -> tuple[dict[str, Any] | None, bool]:
         """The build to follow, and whether it is ours to cancel; None when it is not known whether there is one."""
         digest, data = pack(context)
-        source = f"{digest.removeprefix('sha256:')}.tar.gz"
-        self._sources.put(source, data)  # anew even if it is there: it may be about to be deleted
+        source = f"sources/{digest.removeprefix('sha256:')}.tar.gz"
+        self._bucket.put(source, data)  # anew even if it is there: it may be about to be deleted for its age
         body = image_build(self._cloud, self._settings, wanted, source, context.dockerfile)
         try:
             answer = self._client.send(cloudbuild.create(self._cloud.project, self._cloud.region, body), cancel)

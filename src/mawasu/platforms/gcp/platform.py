@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -50,20 +51,22 @@ class GcpPlatform:
         tempo: Tempo = Tempo(),  # noqa: B008 - a frozen value
     ) -> None:
         self._client, self._cloud = client, cloud
+        bucket = Bucket(client, cloud.bucket)
         self.store = store
-        self.images = GcpImages(cloud, settings, client, python=self.python, poll=tempo.images)
-        self.jobs = GcpJobs(cloud, settings.training, client, store, scratch, tempo.jobs)
+        sources = Bucket(client, names.beside(cloud.bucket, "sources"))
+        self.images = GcpImages(cloud, settings, client, sources, python=self.python, poll=tempo.images)
+        self.jobs = GcpJobs(cloud, settings.training, client, partial(Bucket, client), store, scratch, tempo.jobs)
         api, cache = settings.api, ""
         if settings.redis:
             cache, network = _redis(client, cloud)
             api = msgspec.structs.replace(api, network=api.network or network)
-        self.services = GcpServices(cloud, api, client, store, cache, tempo.services)
+        self.services = GcpServices(cloud, api, client, partial(Bucket, client), store, cache, tempo.services)
         self.gateway = GcpGateway(
             client,
             cloud,
             feature,
             settings.gateway,
-            KeySets(client, names.published(cloud.bucket), Bucket(client, cloud.bucket)),
+            KeySets(client, names.published(cloud.bucket), bucket),
             promote=self._promote,
             say=say,
             first=tempo.gateway,

@@ -24,8 +24,8 @@ THREADS = 16  # requests under way: each waits for Google most of its time
 class CopyingStore(Protocol):
     """What services need of `store.cloud.CloudStore`."""
 
-    def copy_tree(self, digest: Digest, target: Bucket, prefix: str) -> object:
-        """Lay a stored directory out as plain objects of a bucket, by Google."""
+    def copy_tree(self, digest: Digest, prefix: str, into: Bucket) -> object:
+        """Lay a stored directory out as plain objects below `prefix`, by Google."""
 
 
 def lay_out(spec: ServiceSpec, bucket: Bucket, store: CopyingStore, below: str) -> None:
@@ -38,7 +38,7 @@ def lay_out(spec: ServiceSpec, bucket: Bucket, store: CopyingStore, below: str) 
     working = "/".join(filter(None, (below, "code", spec.source.root)))
     bucket.put(f"{working}/", b"")  # there must be one, even if all declared files lie elsewhere
     if spec.model is not None:
-        store.copy_tree(spec.model, bucket, f"{below}/model")
+        store.copy_tree(spec.model, f"{below}/model", bucket)
     bucket.put(f"{below}/worker.py", worker_file())
 
 

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mawasu.google.client import Client
+from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp.builders import Wanted
 from mawasu.platforms.gcp.dockerfile import DOCKERFILE, PLACE, USER, UV, Context, base, pack
 from mawasu.platforms.gcp.names import Cloud
@@ -37,18 +38,20 @@ def runner_key() -> Digest:
     return pack(runner_context())[0]
 
 
-def ensure_runner(cloud: Cloud, gcp: Gcp, client: Client, log: Log, cancel: Cancel, *, poll: float = POLL) -> str:
+def ensure_runner(
+    cloud: Cloud, gcp: Gcp, client: Client, bucket: Bucket, log: Log, cancel: Cancel, *, poll: float = POLL
+) -> str:
     """The runner's image by digest, made if need be. Raises StepError, CancelledError, PlatformError."""
     made = runner_context()
     version = metadata.version(PACKAGE)
     wanted = Wanted(PACKAGE, pack(made)[0], (version,), PACKAGE, f"the runner image of mawasu {version}")
-    digest = NestedBuilds(cloud, gcp.images, client, poll=poll).ensure(wanted, made, log, cancel)
+    digest = NestedBuilds(cloud, gcp.images, client, bucket, poll=poll).ensure(wanted, made, log, cancel)
     return f"{cloud.registry}/{PACKAGE}@{digest}"
 
 
-def find_runner(cloud: Cloud, gcp: Gcp, client: Client) -> str | None:
+def find_runner(cloud: Cloud, gcp: Gcp, client: Client, bucket: Bucket) -> str | None:
     """The runner's image by digest, if it was made."""
-    digest = NestedBuilds(cloud, gcp.images, client).find(PACKAGE, runner_key())
+    digest = NestedBuilds(cloud, gcp.images, client, bucket).find(PACKAGE, runner_key())
     return f"{cloud.registry}/{PACKAGE}@{digest}" if digest else None
 
 

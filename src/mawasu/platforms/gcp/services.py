@@ -11,7 +11,7 @@ deleting the service removes it whole.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -23,7 +23,7 @@ from mawasu.google.run_limits import traffic_faults
 from mawasu.google.storage import Bucket
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.cloudrun import CloudRun
-from mawasu.platforms.gcp.containers import LEAST, SERVER, files_of, template
+from mawasu.platforms.gcp.containers import LEAST, SERVER, files_in, files_of, template
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.platforms.gcp.readiness import wait_until_it_answers, wait_until_started
 from mawasu.platforms.gcp.revision_files import CopyingStore, lay_out, remove_files, worker_file
@@ -51,6 +51,7 @@ class GcpServices:
         cloud: Cloud,
         settings: GcpApi,
         client: Client,
+        bucket: Callable[[str], Bucket],
         store: CopyingStore,
         redis: str = "",
         look: float = 1.0,
@@ -58,6 +59,7 @@ class GcpServices:
         self._cloud = cloud
         self._settings = settings
         self._client = client
+        self._bucket = bucket
         self._store = store
         self._redis = redis
         self._run = CloudRun(cloud, client, look)
@@ -88,7 +90,12 @@ class GcpServices:
         made = template(spec, self._cloud, self._settings, self._redis)
         there = self._run.revision(spec.revision) is not None
         if not there:
-            lay_out(spec, self._files(spec.preview), self._store, files_of(service, spec.revision))
+            lay_out(
+                spec,
+                self._bucket(files_in(self._cloud, preview=spec.preview)),
+                self._store,
+                files_of(service, spec.revision),
+            )
         log.write(f"{spec.revision} is there already" if there else f"creating {spec.revision}")
 
         def add(found: Json) -> Json:
@@ -152,7 +159,8 @@ class GcpServices:
     def remove(self, feature: str, environment: str, drain: float) -> None:
         service = names.service(feature, environment)
         self._run.delete(service)
-        remove_files(self._files(names.is_preview(environment)), files_of(service) + "/")
+        for preview in (False, True):
+            remove_files(self._bucket(files_in(self._cloud, preview=preview)), files_of(service) + "/")
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -223,9 +231,6 @@ class GcpServices:
         nameless = msgspec.structs.replace(spec, revision="r-0")
         body = run.template_body(template(nameless, self._cloud, self._settings, self._redis))
         return digest_of_value([body, spec.source.tree.digest(), spec.model, digest_of(worker_file())])
-
-    def _files(self, preview: bool) -> Bucket:
-        return Bucket(self._client, self._cloud.services(preview))
 
     def _member(self, what: str) -> str:
         return f"serviceAccount:{names.account(self._cloud, what)}"

@@ -189,13 +189,12 @@ class Converger:
         """Read, change, write with the etag; again when somebody else wrote in between."""
         at, cloud = target(self.place, change.name), self.place.cloud
         wanted = [] if change.verb == "delete" else grants.of(self._wanted[change.id], cloud)
-        ours = mine(cloud, change.name)
         for last in (False, False, False, False, True):
             policy = self.client.send(at.get)
-            if set(grants_of(policy, ours)) == set(wanted):
+            if set(grants_of(policy, mine(cloud, change.name))) == set(wanted):
                 return
             try:
-                self.client.send(set_policy(at, changed(policy, wanted, ours)))
+                self.client.send(set_policy(at, changed(policy, wanted, mine(cloud, change.name))))
                 return
             except ConflictError:
                 if last:

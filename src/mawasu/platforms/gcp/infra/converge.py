@@ -173,17 +173,16 @@ def everything(client: Client, scope: Scope, *, records: bool) -> Everything:
     )
     ran = services(client, place.cloud)
     policies = [f"project/{scope.project}"]
-    bucket = f"bucket {scope.bucket}"  # of the records: the others hold copies
-    if any(one.id == bucket for one in actual.found):
+    if any(one.kind == "bucket" for one in actual.found):
         policies.append(f"bucket/{scope.bucket}")
     if actual.facts.connected:
         policies.append(f"connection/{scope.connection}")
     read_policies = together([partial(read_policy, client, place, name) for name in policies])
     granted = [one for one in read_policies if one is not None and one.body["grants"]]
     found = [*(one for one in actual.found if one.kind != "apis"), *ran, *_endpoints(ran), *granted]
-    ours = [one for one in found if one.ours and (records or one.id != bucket)]
+    ours = [one for one in found if one.ours and (records or one.id != f"bucket {scope.bucket}")]
     kept = [f"{one.id}: it does not carry mawasu's mark" for one in found if not one.ours and one.kind not in _OTHERS]
-    if not records and any(one.id == bucket and one.ours for one in found):
+    if not records and any(one.id == f"bucket {scope.bucket}" and one.ours for one in found):
         kept.append(f"bucket {scope.bucket}: the records; --records deletes it, too")
     kept.append("APIs stay on: others may use them")
     changes = [Change("delete", one.kind, one.name, "it is mawasu's", "foundation") for one in ours]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.infra import grants
-from mawasu.platforms.gcp.infra.storage import DAY, buckets
 from mawasu.platforms.gcp.infra.triggers import UNKNOWN_RUNNER, triggers
 from mawasu.platforms.gcp.infra.words import Body, Facts, Resource, Scope, Wanted
 from mawasu.platforms.gcp.names import MANAGED, Cloud
@@ -35,6 +34,9 @@ APIS = {
 REPOSITORY_LABEL = "mawasu-repository"
 RECONCILE = "mawasu-reconcile"
 EVERY = "*/30 * * * *"
+DAY = 86400
+SCRATCH = ("jobs", "jobs-preview", "sources")
+"""Buckets (`names.BUCKETS`) whose objects can be made again; what matters of them is in the store."""
 
 
 def desired(features: Sequence[Wanted], scope: Scope, cloud: Cloud, facts: Facts) -> list[Resource]:
@@ -44,10 +46,13 @@ def desired(features: Sequence[Wanted], scope: Scope, cloud: Cloud, facts: Facts
     found = [
         _apis(chosen, scope),
         *_accounts(cloud),
-        *buckets(cloud),
+        *_buckets(cloud, chosen),
         _repository(),
         *grants.foundation(
-            cloud, connection=scope.connection if facts.connected else "", redis=scope.redis is not None
+            cloud,
+            connection=scope.connection if facts.connected else "",
+            redis=scope.redis is not None,
+            public=_publishes(chosen),
         ),
         _job(cloud),
         grants.job(cloud, RECONCILE),
@@ -96,6 +101,47 @@ def _accounts(cloud: Cloud) -> Iterator[Resource]:
 def mark() -> str:
     """For what has a description, but no labels."""
     return ": ".join(next(iter(MANAGED.items())))
+
+
+def _publishes(features: Sequence[Feature]) -> bool:
+    """Whether something must be public; where an organisation forbids that, all features use Google's own keys."""
+    return any(one.gcp is None or one.gcp.gateway.keys == "mawasu" for one in features)
+
+
+def _buckets(cloud: Cloud, features: Sequence[Feature]) -> Iterator[Resource]:
+    yield _bucket(cloud, cloud.bucket, "ledger, models, data, logs: the records, which no user's code reaches")
+    for what, why in names.BUCKETS.items():
+        if what == "keys" and not _publishes(features):
+            continue
+        yield _bucket(cloud, names.beside(cloud.bucket, what), why, what)
+
+
+def _bucket(cloud: Cloud, name: str, why: str, what: str = "") -> Resource:
+    """`what` is "" for the one of records, whose objects live as long as it does."""
+    body = {
+        "location": cloud.region.upper(),
+        "storageClass": "STANDARD",
+        "labels": dict(MANAGED),
+        "iamConfiguration": {
+            "uniformBucketLevelAccess": {"enabled": True},
+            "publicAccessPrevention": "inherited" if what == "keys" else "enforced",
+        },
+        "versioning": {"enabled": not what},
+        "softDeletePolicy": {"retentionDurationSeconds": "0" if what else str(7 * DAY)},
+        "lifecycle": {"rule": _lifecycle(what)},
+    }
+    return Resource("bucket", name, body, why, "foundation")
+
+
+def _lifecycle(what: str) -> list[Body]:
+    """Scratch goes after 30 days; what was overwritten or deleted of the records can be had back for 30."""
+    delete = {"type": "Delete"}
+    rules: list[Body] = [{"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}}]
+    if what in SCRATCH:
+        rules.insert(0, {"action": delete, "condition": {"age": 30}})
+    if not what:
+        rules.insert(0, {"action": delete, "condition": {"daysSinceNoncurrentTime": 30}})
+    return rules
 
 
 def _repository() -> Resource:
@@ -192,7 +238,8 @@ def _secrets(features: Sequence[Feature], cloud: Cloud, facts: Facts, owner: str
                         "labels": labels,
                     }
                     yield Resource("secret", id, body, why, owner=owner)
-                yield grants.secret(cloud, id, readers, owner, preview=environment.preview)
+                allowed = {names.of_class(what, environment.preview) for what in readers}
+                yield grants.secret(cloud, id, allowed, owner)
 
 
 def _owned(owner: str) -> dict[str, str]:
@@ -200,7 +247,7 @@ def _owned(owner: str) -> dict[str, str]:
 
 
 def _declared(feature: Feature) -> dict[str, set[str]]:
-    """Secrets by name, each with the steps that declare it."""
+    """Secrets by name, each with the accounts whose step declares it."""
     found: dict[str, set[str]] = {}
     for what, part in (("training", feature.training), ("api", feature.api)):
         for name in part.secrets if part is not None else ():

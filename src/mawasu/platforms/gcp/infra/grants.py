@@ -40,20 +40,6 @@ PROJECT = {
 ACTS_AS = ("build", "images", "training", "training-preview", "api", "api-preview", "gateway")
 """Accounts that mawasu-build starts something as: itself too, for the triggers and `mawasu reconcile`."""
 
-BUCKETS = {
-    "jobs": {"training": "roles/storage.objectUser"},
-    "jobs-preview": {"training-preview": "roles/storage.objectUser"},
-    "services": {"api": "roles/storage.objectViewer"},
-    "services-preview": {"api-preview": "roles/storage.objectViewer"},
-    "sources": {"images": "roles/storage.objectViewer"},
-    "keys": {},
-}
-"""Who else than mawasu-build reaches the buckets beside the records (`names.BESIDE`): bucket → account → role."""
-
-EVERYBODY = "allUsers"
-"""The member that makes something public."""
-PUBLIC = frozenset({EVERYBODY, "allAuthenticatedUsers"})
-
 
 def member(cloud: Cloud, what: str) -> str:
     return f"serviceAccount:{names.account(cloud, what)}"
@@ -65,6 +51,7 @@ def body_of(grants: Iterable[Grant]) -> Body:
 
 
 ALWAYS = "always"
+EVERYBODY = "allUsers"
 
 
 def key(grant: Grant) -> str:
@@ -84,7 +71,7 @@ def of(resource: Resource, cloud: Cloud) -> list[Grant]:
     for text, condition in resource.body["grants"].items():
         who, _, rest = text.partition(": ")
         role, _, title = rest.partition(" if ")
-        account = who if who in PUBLIC else f"serviceAccount:{who}@{cloud.project}.iam.gserviceaccount.com"
+        account = who if who == EVERYBODY else f"serviceAccount:{who}@{cloud.project}.iam.gserviceaccount.com"
         found.append(Grant(role, account, title, "" if condition == ALWAYS else condition))
     return found
 
@@ -92,10 +79,10 @@ def of(resource: Resource, cloud: Cloud) -> list[Grant]:
 # ---------------------------------------------------------------------------------------------- policies
 
 
-def foundation(cloud: Cloud, *, connection: str, redis: bool) -> Iterator[Resource]:
+def foundation(cloud: Cloud, *, connection: str, redis: bool, public: bool) -> Iterator[Resource]:
     """Every policy but those of secrets."""
     yield _project(cloud, redis)
-    yield from _buckets(cloud)
+    yield from _buckets(cloud, public)
     yield _repository(cloud)
     for what in ACTS_AS:
         grants = [Grant("roles/iam.serviceAccountUser", member(cloud, "build"))]
@@ -113,10 +100,8 @@ def job(cloud: Cloud, name: str) -> Resource:
     return policy(f"job/{name}", grants, "Cloud Scheduler may start this job and no other", "features")
 
 
-def secret(cloud: Cloud, name: str, steps: Iterable[str], owner: str, *, preview: bool) -> Resource:
-    accounts = {"training": names.training_account, "api": names.api_account}
-    readers = [f"serviceAccount:{accounts[step](cloud, preview)}" for step in sorted(steps)]
-    grants = [Grant("roles/secretmanager.secretAccessor", reader) for reader in readers]
+def secret(cloud: Cloud, name: str, readers: Iterable[str], owner: str) -> Resource:
+    grants = [Grant("roles/secretmanager.secretAccessor", member(cloud, what)) for what in sorted(readers)]
     return policy(f"secret/{name}", grants, "only the step that declares it reads it", "features", owner)
 
 
@@ -130,16 +115,26 @@ def _project(cloud: Cloud, redis: bool) -> Resource:
     return policy(f"project/{cloud.project}", grants, "what no narrower place can say")
 
 
-def _buckets(cloud: Cloud) -> Iterator[Resource]:
-    build = Grant("roles/storage.objectUser", member(cloud, "build"))
-    yield policy(f"bucket/{cloud.bucket}", [build], "the records are mawasu-build's alone: no code of users sees them")
-    for what, others in BUCKETS.items():
-        grants = [build, *(Grant(role, member(cloud, other)) for other, role in others.items())]
-        why = f"{names.BESIDE[what].partition(':')[0]}: for {' and '.join(others)} alone"
-        if what == "keys":
-            grants.append(Grant("roles/storage.objectViewer", EVERYBODY))
-            why = names.BESIDE[what]
-        yield policy(f"bucket/{names.beside(cloud.bucket, what)}", grants, why)
+READERS = {
+    "jobs": ("roles/storage.objectUser", "training"),
+    "jobs-preview": ("roles/storage.objectUser", "training-preview"),
+    "services": ("roles/storage.objectViewer", "api"),
+    "services-preview": ("roles/storage.objectViewer", "api-preview"),
+    "sources": ("roles/storage.objectViewer", "images"),
+    "keys": ("roles/storage.objectViewer", ""),  # everybody
+}
+"""Who reaches a bucket besides builds: whole buckets, since what mounts one lists it from its top."""
+
+
+def _buckets(cloud: Cloud, public: bool) -> Iterator[Resource]:
+    builds = Grant("roles/storage.objectUser", member(cloud, "build"))
+    yield policy(f"bucket/{cloud.bucket}", [builds], "only builds reach the records")
+    for what, (role, who) in READERS.items():
+        if not who and not public:
+            continue
+        found = [builds, Grant(role, member(cloud, who) if who else EVERYBODY)]
+        why = f"{f'mawasu-{who}' if who else 'everybody'} reads {names.BUCKETS[what]}"
+        yield policy(f"bucket/{names.beside(cloud.bucket, what)}", found, why)
 
 
 def _repository(cloud: Cloud) -> Resource:

@@ -57,12 +57,10 @@ def read(client: Client, scope: Scope, *, foundation: bool = True) -> Actual:
     calls: dict[str, Callable[[], Any]] = {name: getattr(here, name) for name in _ALWAYS}
     if foundation:
         calls |= {name: getattr(here, name) for name in _FOUNDATION}
-        calls |= {f"bucket {name}": partial(here.bucket, name) for name in names.buckets(scope.bucket)}
     answers = dict(zip(calls, together(list(calls.values())), strict=True))
     apis, connection = answers.get("apis", {}), answers["connection"]
     number = answers["project"] or next(iter(apis.values()), "")
-    found = [one for name in calls if name not in _NO_THINGS for one in answers[name]]
-    _check_buckets(found, number)
+    _check_bucket(answers.get("bucket", []), number)
     facts = Facts(
         number=number,
         apis=frozenset(apis),
@@ -71,18 +69,19 @@ def read(client: Client, scope: Scope, *, foundation: bool = True) -> Actual:
         secrets=frozenset(one.name for one in answers["secrets"]),
         manual=connection.manual,
     )
+    found = [one for name in _THINGS for one in answers.get(name, [])]
     on = [Found("apis", scope.project, {"apis": dict.fromkeys(apis, True)}, True)] if foundation else []
     return Actual(facts, [*on, *connection.links, *found], answers["applied"])
 
 
 _ALWAYS = ("project", "connection", "applied", "secrets", "triggers", "job")
-_FOUNDATION = ("apis", "accounts", "repository", "redis", "schedule")
-_NO_THINGS = frozenset({"project", "connection", "applied", "apis"})
+_FOUNDATION = ("apis", "accounts", "bucket", "repository", "redis", "schedule")
+_THINGS = ("accounts", "bucket", "repository", "redis", "secrets", "triggers", "job", "schedule")
 
 
-def _check_buckets(found: Sequence[Found], number: str) -> None:
+def _check_bucket(found: Sequence[Found], number: str) -> None:
     for one in found:
-        if one.kind == "bucket" and one.body.get("projectNumber", number) != number:
+        if one.body.get("projectNumber", number) != number:
             message = f"bucket {one.name} belongs to project {one.body['projectNumber']}, not to this one ({number})"
             raise PlatformError(message, "choose another gcp.bucket")
 
@@ -112,16 +111,15 @@ def read_policy(client: Client, place: Place, name: str) -> Found | None:
 
 
 def mine(cloud: Cloud, policy: str) -> Callable[[str], bool]:
-    """Whether a member of a policy is one of mawasu's accounts in this project, a deleted one too.
-
-    Of buckets, which are mawasu's whole, everybody is one, too: a bucket that was opened by hand is closed again.
+    """Whether a member of a policy is one of mawasu's accounts in this project, a deleted one too; of mawasu's own
+    buckets everybody counts as well, since who may read them is mawasu's to say.
     """
     accounts = "|".join(names.ACCOUNTS)
     ours = re.compile(
         rf"(deleted:)?serviceAccount:mawasu-({accounts})@{re.escape(cloud.project)}\.iam\.gserviceaccount\.com(\?uid=\d+)?"
     )
-    public = grants.PUBLIC if policy.startswith("bucket/") else frozenset[str]()
-    return lambda member: member in public or ours.fullmatch(member) is not None
+    own = policy.startswith(f"bucket/{cloud.bucket}")
+    return lambda member: ours.fullmatch(member) is not None or (own and member == grants.EVERYBODY)
 
 
 def services(client: Client, cloud: Cloud) -> list[Found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +98,13 @@ class Reader:
             if one["email"] in wanted
         ]
 
-    def bucket(self, name: str) -> list[Found]:
+    def bucket(self) -> list[Found]:
+        """The one of records, and those beside it."""
+        wanted = [self.scope.bucket, *(names.beside(self.scope.bucket, what) for what in names.BUCKETS)]
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            return [one for found in pool.map(self._bucket, wanted) for one in found]
+
+    def _bucket(self, name: str) -> list[Found]:
         try:
             answer = self._find(buckets.get_bucket(name))
         except GoogleError as error:
