@@ -188,7 +188,7 @@ class JobSpec(Value, frozen=True):
     environ: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
     key: Digest | Literal[""] = ""  # of the step, so that a platform finds its job again; "": told by what it does
-    preview: bool = False
+    preview: bool = False  # a platform may keep previews' code away from what stable environments rely on
 
 
 # ---------------------------------------------------------------------------------------------------- services

@@ -176,9 +176,14 @@ class Google:
         return done
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command itself, in a checkout, with the environment that the newest trigger run had."""
+        """The command itself, in a checkout, with the environment that the newest trigger run had.
+
+        Nothing can be written to its `$HOME`: that of a build's step is another user's.
+        """
         checkout = self.directory / f"workspace-{self._runs}"
-        home = {"MAWASU_HOME": str(self.directory / "command-home"), "BUILD_ID": ""}
+        home = {"HOME": "/dev/null/home", "BUILD_ID": ""}
+        if arguments[0] not in ("build", "reconcile"):  # those make one of their own
+            home["MAWASU_HOME"] = str(self.directory / "command-home")
         return subprocess.run(
             [sys.executable, "-c", "from mawasu.cli import main; main()", *arguments],
             cwd=checkout,

@@ -147,6 +147,17 @@ def test_a_role_given_by_hand_to_an_account_of_mawasu_is_taken_and_other_members
     assert extra not in world.double.policies[PROJECT]["bindings"]
 
 
+def test_a_bucket_that_was_opened_to_everybody_by_hand_is_closed_again(world: World) -> None:
+    world.ready()
+    opened = {"role": "roles/storage.objectViewer", "members": ["allUsers"]}
+    policies = world.double.policies
+    at = next(at for at in policies if at.endswith("acme-ml-mawasu"))
+    policies[at]["bindings"].append(opened)
+    assert "- allUsers: roles/storage.objectViewer" in shown(world)
+    assert world.apply().error is None
+    assert opened not in policies[at]["bindings"]
+
+
 def test_two_that_change_a_policy_at_once_both_get_through(world: World) -> None:
     world.double.faults.fail(CLOUD, "cloudresourcemanager.projects.setIamPolicy", status=409, times=2)
     assert world.apply().error is None

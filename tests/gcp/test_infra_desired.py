@@ -154,6 +154,23 @@ def test_previews_get_a_secret_only_when_somebody_made_one() -> None:
     assert f"secret {name}" not in found  # it is not mawasu's
 
 
+def test_previews_read_secrets_of_previews_whatever_the_file_calls_them() -> None:
+    one = wanted()
+    called = (
+        msgspec.structs.replace(each, name="trial") if each.preview else each for each in one.feature.environments
+    )
+    one = msgspec.structs.replace(one, feature=msgspec.structs.replace(one.feature, environments=tuple(called)))
+    name = names.secret("callback", "preview-some-branch", "MAPS_TOKEN")
+    (grant,) = grants.of(all_of(one, secrets=frozenset({name}))[f"policy secret/{name}"], CLOUD)
+    assert grant.member == grants.member(CLOUD, "api-preview")
+
+
+def test_nothing_is_public_where_google_keeps_the_keys() -> None:
+    found = all_of(wanted(gcp=GCP.replace("}", ", gateway: {keys: google}}")))
+    assert "bucket acme-ml-mawasu-jobs" in found
+    assert not any("keys" in name or grants.EVERYBODY in str(one.body) for name, one in found.items())
+
+
 # ------------------------------------------------------------------------------------------------ triggers
 
 
@@ -164,13 +181,14 @@ def test_there_is_a_trigger_for_every_environment_once_github_is_connected() -> 
 
 
 def test_the_build_of_a_trigger_passes_the_lints_and_takes_nothing_from_the_push() -> None:
-    for one in all_of().values():
+    features = [wanted(), wanted("second", root="features/second", least=2), wanted("a" * 39, root="$x/y")]
+    for one in all_of(*features).values():
         if one.kind == "trigger":
             build = {**one.body["build"], "serviceAccount": one.body["serviceAccount"]}
             assert lint(build) == []
             assert not {"filename", "gitFileSource", "autodetect"} & one.body.keys()
             assert build["steps"][0]["name"] == RUNNER
-            assert build["steps"][0]["args"][-2:] == ["--feature", "callback"]
+            assert build["steps"][0]["args"][-2] == "--feature"
 
 
 def test_a_trigger_fires_for_everything_that_the_feature_reads() -> None:

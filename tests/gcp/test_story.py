@@ -11,6 +11,7 @@ import pytest
 from mawasu.google.call import Call
 from mawasu.ledger.entries import BuildQueued, BuildTaken
 from mawasu.words import Commit, Push, Result
+from tests.gcp.permissions import NEEDS, is_by_hand
 from tests.gcp.story import GCP, Google, google
 from tests.google.double.cloudbuild import cloudbuild_of
 from tests.google.double.vertex import vertex_of
@@ -26,6 +27,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Google]:
     (tmp_path / "google").mkdir()
     with google(tmp_path / "google", monkeypatch) as made:
         yield made
+        called = {one.id for one in made.double.requests}
+        assert [method for method in sorted(called) if method not in NEEDS and not is_by_hand(method)] == []
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def _load(request: _Request) -> Any:
     given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
     config = os.environ.get("CLOUDSDK_CONFIG", "")
     gcloud = (Path(config) if config else Path.home() / ".config" / "gcloud") / "application_default_credentials.json"
-    if given or gcloud.is_file():
+    if given or os.access(gcloud, os.R_OK):  # False, not an error, below a home that is somebody else's
         path = given or str(gcloud)
         _check(path)
         found, _ = google.auth.load_credentials_from_file(path, request=request)  # type: ignore[no-untyped-call]

@@ -28,8 +28,8 @@ SCHEDULER = "cloudscheduler.googleapis.com"
 RUN = "run.googleapis.com"
 
 _NAMES = """
-aiplatform apikeys artifactregistry cloudbuild cloudresourcemanager cloudscheduler endpoints iam iamcredentials logging
-redis run secretmanager servicecontrol servicemanagement serviceusage storage
+aiplatform apikeys artifactregistry cloudbuild cloudresourcemanager cloudscheduler compute endpoints iam iamcredentials
+logging redis run secretmanager servicecontrol servicemanagement serviceusage storage
 """
 APIS = frozenset(f"{name}.googleapis.com" for name in _NAMES.split())
 

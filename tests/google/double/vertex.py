@@ -172,7 +172,7 @@ class Vertex:
         spec = job.resource["jobSpec"]
         bucket = spec["baseOutputDirectory"]["outputUriPrefix"].removeprefix("gs://").partition("/")[0]
         with tempfile.TemporaryDirectory(prefix="vertex-") as directory:
-            mounted = Mounted(self._double, bucket, Path(directory) / "bucket", "jobs/", spec["serviceAccount"])
+            mounted = Mounted(self._double, bucket, Path(directory) / "bucket", "", spec["serviceAccount"])
             mounted.fill()
             for task, index, pool in _replicas(spec):
                 container = Container(

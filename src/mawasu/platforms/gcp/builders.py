@@ -82,9 +82,8 @@ def image_build(cloud: Cloud, settings: GcpImages, wanted: Wanted, source: str, 
         "tags": ["mawasu", "mawasu-image", key_tag(wanted.key)],
         "options": {
             "machineType": MACHINE,
-            # With a service account of one's own, logs go to Cloud Logging or to a bucket of one's own. A bucket would
-            # need this account to write objects and to see the bucket, which is the one with ledger and labels; to
-            # write log entries it needs roles/logging.logWriter, and can read nothing.
+            # With a service account of one's own, logs go to Cloud Logging or to a bucket of one's own, where this
+            # account would have to write; to write log entries it needs roles/logging.logWriter, and can read nothing.
             "logging": "CLOUD_LOGGING_ONLY",
         },
     }

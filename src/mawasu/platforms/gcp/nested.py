@@ -93,7 +93,7 @@ class NestedBuilds:
         """The build to follow, and whether it is ours to cancel; None when it is not known whether there is one."""
         digest, data = pack(context)
         source = f"sources/{digest.removeprefix('sha256:')}.tar.gz"
-        self._bucket.create(source, data)
+        self._bucket.put(source, data)  # anew even if it is there: it may be about to be deleted for its age
         body = image_build(self._cloud, self._settings, wanted, source, context.dockerfile)
         try:
             answer = self._client.send(cloudbuild.create(self._cloud.project, self._cloud.region, body), cancel)

@@ -10,6 +10,7 @@ from mawasu.platforms.gcp.infra import grants
 from mawasu.platforms.gcp.infra.triggers import UNKNOWN_RUNNER, triggers
 from mawasu.platforms.gcp.infra.words import Body, Facts, Resource, Scope, Wanted
 from mawasu.platforms.gcp.names import MANAGED, Cloud
+from mawasu.spec.environments import PREVIEW
 from mawasu.spec.feature import Feature
 
 APIS = {
@@ -45,10 +46,13 @@ def desired(features: Sequence[Wanted], scope: Scope, cloud: Cloud, facts: Facts
     found = [
         _apis(chosen, scope),
         *_accounts(cloud),
-        *_buckets(cloud),
+        *_buckets(cloud, chosen),
         _repository(),
         *grants.foundation(
-            cloud, connection=scope.connection if facts.connected else "", redis=scope.redis is not None
+            cloud,
+            connection=scope.connection if facts.connected else "",
+            redis=scope.redis is not None,
+            public=_publishes(chosen),
         ),
         _job(cloud),
         grants.job(cloud, RECONCILE),
@@ -81,7 +85,7 @@ def uri_of(github: str) -> str:
 def _apis(features: Sequence[Feature], scope: Scope) -> Resource:
     apis = set(APIS)
     if scope.redis is not None:
-        apis.add("redis.googleapis.com")
+        apis |= {"redis.googleapis.com", "compute.googleapis.com"}  # Compute Engine's is where networks are
     if any(one.gcp is not None and one.gcp.gateway.keys == "google" for one in features):
         apis.add("apikeys.googleapis.com")
     why = "what mawasu calls; an API that is on costs nothing"
@@ -99,9 +103,16 @@ def mark() -> str:
     return ": ".join(next(iter(MANAGED.items())))
 
 
-def _buckets(cloud: Cloud) -> Iterator[Resource]:
+def _publishes(features: Sequence[Feature]) -> bool:
+    """Whether something must be public; where an organisation forbids that, all features use Google's own keys."""
+    return any(one.gcp is None or one.gcp.gateway.keys == "mawasu" for one in features)
+
+
+def _buckets(cloud: Cloud, features: Sequence[Feature]) -> Iterator[Resource]:
     yield _bucket(cloud, cloud.bucket, "ledger, models, data, logs: the records, which no user's code reaches")
     for what, why in names.BUCKETS.items():
+        if what == "keys" and not _publishes(features):
+            continue
         yield _bucket(cloud, names.beside(cloud.bucket, what), why, what)
 
 
@@ -216,7 +227,7 @@ def _secrets(features: Sequence[Feature], cloud: Cloud, facts: Facts, owner: str
     for feature in features:
         for environment in feature.environments:
             for name, readers in _declared(feature).items():
-                id = names.secret(feature.name, environment.name, name)
+                id = names.secret(feature.name, PREVIEW if environment.preview else environment.name, name)
                 if environment.preview and id not in facts.secrets:
                     continue
                 if not environment.preview:

@@ -79,10 +79,10 @@ def of(resource: Resource, cloud: Cloud) -> list[Grant]:
 # ---------------------------------------------------------------------------------------------- policies
 
 
-def foundation(cloud: Cloud, *, connection: str, redis: bool) -> Iterator[Resource]:
+def foundation(cloud: Cloud, *, connection: str, redis: bool, public: bool) -> Iterator[Resource]:
     """Every policy but those of secrets."""
     yield _project(cloud, redis)
-    yield from _buckets(cloud)
+    yield from _buckets(cloud, public)
     yield _repository(cloud)
     for what in ACTS_AS:
         grants = [Grant("roles/iam.serviceAccountUser", member(cloud, "build"))]
@@ -126,10 +126,12 @@ READERS = {
 """Who reaches a bucket besides builds: whole buckets, since what mounts one lists it from its top."""
 
 
-def _buckets(cloud: Cloud) -> Iterator[Resource]:
+def _buckets(cloud: Cloud, public: bool) -> Iterator[Resource]:
     builds = Grant("roles/storage.objectUser", member(cloud, "build"))
     yield policy(f"bucket/{cloud.bucket}", [builds], "only builds reach the records")
     for what, (role, who) in READERS.items():
+        if not who and not public:
+            continue
         found = [builds, Grant(role, member(cloud, who) if who else EVERYBODY)]
         why = f"{f'mawasu-{who}' if who else 'everybody'} reads {names.BUCKETS[what]}"
         yield policy(f"bucket/{names.beside(cloud.bucket, what)}", found, why)
