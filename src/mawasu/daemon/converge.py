@@ -6,11 +6,11 @@ import threading
 import time
 
 from mawasu.daemon.ledgers import Ledgers
-from mawasu.daemon.pushes import Pushes
 from mawasu.errors import MawasuError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import CommitOf, git_dir, read_feature
 from mawasu.executor.deploy import DRAIN, service_spec, site_of
+from mawasu.executor.leaving import EXPIRED, expired, take_away
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import image_spec
 from mawasu.git.repository import read_tree
@@ -110,12 +110,8 @@ class Converge:
         repo = git_dir(self.shop.home.repos, build.push.project)
         return read_feature(repo, read_tree(repo, Commit(release.commit)), build.file)
 
-    def expire(self, pushes: Pushes, now: float | None = None) -> None:
+    def expire(self, now: float | None = None) -> None:
         """Previews that nobody has pushed to for their time go."""
-        now = time.time() if now is None else now
-        for feature, ledger in self.ledgers.all().items():
-            for environment in list(ledger.state().environments.values()):
-                if environment.gone or environment.expires is None:
-                    continue
-                if now - environment.last_push > environment.expires:
-                    pushes.remove(feature, environment.name, "nobody pushed to it for its time")
+        for ledger in self.ledgers.all().values():
+            for name in expired(ledger.state(), time.time() if now is None else now):
+                take_away(ledger, self.live, name, EXPIRED)

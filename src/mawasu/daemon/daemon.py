@@ -94,7 +94,7 @@ class Daemon:
         while not self.stopped.wait(TICK):
             try:
                 ensure_running(self.home)  # a killed supervisor took all it ran with it; the next one starts it again
-                self.converge.expire(self.pushes)
+                self.converge.expire()
                 self.converge.mend()
                 self._poll()
                 self.scan()

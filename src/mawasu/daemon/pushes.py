@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.executor.build import Build, Shop
 from mawasu.executor.commit import git_dir
-from mawasu.executor.deploy import DRAIN
+from mawasu.executor.leaving import branch_gone
 from mawasu.executor.queue import Job, Queue
 from mawasu.executor.sites import Live
-from mawasu.executor.taking import Taken, owner, queue, read_push
+from mawasu.executor.taking import Taken, owner, read_push, take
 from mawasu.git.repository import features_in, read_tree
-from mawasu.ledger.entries import BuildFinished, BuildQueued, EnvironmentGone
+from mawasu.ledger.entries import BuildFinished, BuildQueued
 from mawasu.ledger.fold import BuildState, State, unfinished
 from mawasu.ledger.ledger import Ledger
-from mawasu.ledger.moved import MovedError
 from mawasu.words import Commit, Push, Result
 
 
@@ -79,12 +78,7 @@ class Pushes:
     # ------------------------------------------------------------------------------------------------ parts
 
     def _queue(self, ledger: Ledger, feature: str, queued: BuildQueued) -> Taken:
-        while True:
-            try:
-                taken = queue(ledger, queued, ledger.state())
-                break
-            except MovedError:  # builds under way write too
-                continue
+        taken = take(ledger, queued)
         self._put(ledger, feature, ledger.state().builds[taken.build])
         return taken
 
@@ -104,20 +98,7 @@ class Pushes:
             if not state.heads.get(f"{push.project}/{push.branch}"):
                 continue
             self.queue.cancel((feature, push.project, push.branch))
-            number = max(state.builds, default=0) + 1
-            ledger.append(BuildQueued(number, push, ""))
-            ledger.append(BuildFinished(number, Result.NOTHING, f"branch {push.branch} was deleted"))
-            for environment in state.environments.values():
-                if environment.branch == push.branch and environment.expires is not None and not environment.gone:
-                    self.remove(feature, environment.name, f"branch {push.branch} was deleted")
-                    yield f"{feature}: {environment.name} is gone with its branch"
-
-    def remove(self, feature: str, environment: str, reason: str) -> None:
-        """Take an environment away: first from the gateway, then its processes; recorded in between."""
-        ledger = self.ledgers.of(feature)
-        self.live.sites.remove(feature, environment)
-        ledger.append(EnvironmentGone(environment, reason))
-        self.live.services.remove(feature, environment, drain=DRAIN)
+            yield from branch_gone(ledger, self.live, push)
 
 
 def _found(state: State, feature: str, push: Push) -> list[Taken]:

@@ -11,7 +11,7 @@ from mawasu.git.objects import read_files
 from mawasu.ledger.entries import BuildQueued
 from mawasu.ledger.fold import State
 from mawasu.ledger.ledger import Ledger
-from mawasu.ledger.moved import unmoved
+from mawasu.ledger.moved import MovedError, unmoved
 from mawasu.spec import feature_name, load
 from mawasu.spec.environments import environment_of
 from mawasu.words import Push, Tree
@@ -54,3 +54,12 @@ def queue(ledger: Ledger, queued: BuildQueued, seen: State) -> Taken:
     number = max(seen.builds, default=0) + 1
     entry = ledger.append(msgspec.structs.replace(queued, build=number), unmoved(seen))
     return Taken(ledger.feature, number, entry.number)
+
+
+def take(ledger: Ledger, queued: BuildQueued) -> Taken:
+    """`queue`, whoever else is writing."""
+    while True:
+        try:
+            return queue(ledger, queued, ledger.state())
+        except MovedError:
+            continue

@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Collection, Iterator
 
 from mawasu.errors import MawasuError
-from mawasu.executor.deploy import DRAIN
+from mawasu.executor.leaving import EXPIRED, branch_gone, expired, take_away
 from mawasu.executor.sites import Live
-from mawasu.executor.taking import queue
-from mawasu.ledger.entries import BuildFinished, BuildQueued, EnvironmentGone
-from mawasu.ledger.fold import State, unfinished
+from mawasu.ledger.entries import BuildFinished
+from mawasu.ledger.fold import unfinished
 from mawasu.ledger.ledger import Ledger
-from mawasu.ledger.moved import MovedError
 from mawasu.runner.claim import is_walked
 from mawasu.runner.push import Runner
 from mawasu.words import Push, Result
@@ -69,32 +67,17 @@ def _deleted_branches(ledger: Ledger, runner: Runner, branches: Branches) -> Ite
         known = there[project]
         if known is None or branch in known:
             continue
-        yield from _deleted(ledger, runner, project, branch)
-
-
-def _deleted(ledger: Ledger, runner: Runner, project: str, branch: str) -> Iterator[str]:
-    reason = f"branch {branch} was deleted"
-    while True:
-        state = ledger.state()
-        try:
-            taken = queue(ledger, BuildQueued(0, Push(project, branch, None, None, by="reconcile"), ""), state)
-            break
-        except MovedError:
-            continue
-    ledger.append(BuildFinished(taken.build, Result.NOTHING, reason))
-    for environment in ledger.state().environments.values():
-        if environment.branch == branch and environment.expires is not None and not environment.gone:
-            remove(ledger, runner, environment.name, reason)
-            yield f"{ledger.feature}: {environment.name} is gone with its branch"
+        push = Push(project, branch, None, None, by="reconcile")
+        yield from branch_gone(ledger, _live(runner, ledger.feature), push)
 
 
 def _expired(ledger: Ledger, runner: Runner, now: float) -> Iterator[str]:
-    for environment in list(ledger.state().environments.values()):
-        if environment.gone or environment.expires is None or _busy(ledger.state(), environment.name):
-            continue
-        if now - environment.last_push > environment.expires:
-            remove(ledger, runner, environment.name, "nobody pushed to it for its time")
-            yield f"{ledger.feature}: {environment.name} is gone: nobody pushed to it for its time"
+    state = ledger.state()
+    busy = {build.environment for build in unfinished(state)}
+    for name in expired(state, now):
+        if name not in busy:
+            take_away(ledger, _live(runner, ledger.feature), name, EXPIRED)
+            yield f"{ledger.feature}: {name} is gone: {EXPIRED}"
 
 
 def _left_over(ledger: Ledger, runner: Runner, now: float) -> None:
@@ -104,19 +87,7 @@ def _left_over(ledger: Ledger, runner: Runner, now: float) -> None:
         _live(runner, ledger.feature).services.remove(ledger.feature, name, drain=0)
 
 
-def remove(ledger: Ledger, runner: Runner, environment: str, reason: str) -> None:
-    """Take an environment away: first from the gateway, then what runs; recorded in between."""
-    live = _live(runner, ledger.feature)
-    live.sites.remove(ledger.feature, environment)
-    ledger.append(EnvironmentGone(environment, reason))
-    live.services.remove(ledger.feature, environment, drain=DRAIN)
-
-
 def _live(runner: Runner, feature: str) -> Live:
     live = runner.outfit(feature, None).live
     assert live is not None, "where there are environments something serves them"
     return live
-
-
-def _busy(state: State, environment: str) -> bool:
-    return any(build.environment == environment for build in unfinished(state))
