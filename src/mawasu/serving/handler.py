@@ -1,23 +1,14 @@
-"""The HTTP face of a handler: JSON in, a batch for the worker, JSON out. An RSGI application (granian's protocol)."""
+"""The HTTP face of a handler: JSON in, a batch for the worker, JSON out."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from mawasu.serving.batching import Batcher
+from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.link import Link
-
-if TYPE_CHECKING:
-    from granian._granian import RSGIHTTPProtocol as HTTPProtocol
-    from granian.rsgi import Scope
-
-    from mawasu.serving.config import Config
-
-JSON = ("content-type", "application/json")
-LENGTH = "content-length"
+from mawasu.serving.message import JSON, Request, Response, Traffic, refused
 
 _whole = msgspec.json.Decoder(msgspec.Raw)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -33,75 +24,53 @@ class HandlerApp:
     """
 
     def __init__(self, config: Config) -> None:
-        self.active = 0
-        self.draining = False
-        self.requests = 0
+        self.traffic = Traffic()
         self.errors = 0
         self.link = Link(config.worker, config.deadline)
         self._batcher = Batcher(
             self.link.call, max_batch=config.max_batch, queue=config.queue, deadline=config.deadline
         )
         self._max_body = config.max_body
-        self._release = ("mawasu-release", config.release)
-        self._headers = [JSON, self._release]
+        self._headers = [JSON, (b"mawasu-release", config.release.encode())]
 
-    async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
-        self.requests += 1
-        self.active += 1
+    async def __call__(self, request: Request) -> Response:
+        if request.path.startswith(b"/-/"):
+            return self._own(request.path)
         try:
-            if scope.path.startswith("/-/"):
-                status, headers, body = self._own(scope.path)
-            else:
-                status, headers, body = await self._answer(scope, proto)
-            if self.draining:
-                headers = [*headers, ("connection", "close")]
-            proto.response_bytes(status, headers, body)
-        finally:
-            self.active -= 1
-
-    async def _answer(self, scope: Scope, proto: HTTPProtocol) -> tuple[int, list[tuple[str, str]], bytes]:
-        try:
-            body = await self._body(scope, proto)  # first, whatever comes: an unread body costs the connection
-            if not self.link.ready:
-                raise RequestError(503, "the model is not loaded yet, or is being restarted", retry_after=1)
-            items, many = split(body)
-            answers = await self._batcher.ask(items) if items else [b"[]"]
+            return await self.answer(request)
         except RequestError as error:
             self.errors += 1
-            return error.status, [*self._headers, *error.headers()], error.body()
+            said = refused(error)
+            said.headers.append(self._headers[1])
+            return said
+
+    async def answer(self, request: Request) -> Response:
+        """What the model says. Raises RequestError."""
+        body = await request.body.read(self._max_body)
+        if not self.link.ready:
+            raise RequestError(503, "the model is not loaded yet, or is being restarted", retry_after=1)
+        items, many = split(body)
+        answers = await self._batcher.ask(items) if items else [b"[]"]
         if not many:
-            return 200, self._headers, answers[0][1:-1]
+            return Response(200, self._headers, answers[0][1:-1])
         if len(answers) == 1:
-            return 200, self._headers, answers[0]
-        return 200, self._headers, b"[" + b",".join(answer[1:-1] for answer in answers) + b"]"
+            return Response(200, self._headers, answers[0])
+        return Response(200, self._headers, b"[" + b",".join(answer[1:-1] for answer in answers) + b"]")
 
-    async def _body(self, scope: Scope, proto: HTTPProtocol) -> bytes:
-        length = scope.headers.get(LENGTH)
-        if length is not None and int(length) <= self._max_body:  # the HTTP server has checked that it is a number
-            return await proto()
-        body = bytearray()
-        if length is None:
-            async for chunk in proto:
-                body += chunk
-                if len(body) > self._max_body:
-                    break
-            else:
-                return bytes(body)
-        raise RequestError(413, f"the body is larger than {self._max_body} bytes")
-
-    def _own(self, path: str) -> tuple[int, list[tuple[str, str]], bytes]:
-        if path == "/-/ready":
-            ready = self.link.ready and not self.draining
-            return (200 if ready else 503), self._headers, b'{"ready":true}' if ready else b'{"ready":false}'
-        if path == "/-/metrics":
-            return 200, [("content-type", "text/plain; version=0.0.4"), self._release], self._metrics()
-        return 404, self._headers, RequestError(404, "there is nothing at this address").body()
+    def _own(self, path: bytes) -> Response:
+        if path == b"/-/ready":
+            ready = self.link.ready and not self.traffic.draining
+            return Response(200 if ready else 503, self._headers, b'{"ready":true}' if ready else b'{"ready":false}')
+        if path == b"/-/metrics":
+            kind = (b"content-type", b"text/plain; version=0.0.4")
+            return Response(200, [kind, self._headers[1]], self._metrics())
+        return Response(404, self._headers, RequestError(404, "there is nothing at this address").body())
 
     def _metrics(self) -> bytes:
         """Prometheus' text format (exposition format 0.0.4)."""
         batcher = self._batcher
         counters = {
-            "requests_total": self.requests,
+            "requests_total": self.traffic.requests,
             "errors_total": self.errors,
             "refused_total": batcher.refused,
             "batches_total": batcher.batches,
