@@ -138,7 +138,9 @@ ONE_FAULT = {
     "network as a word": (changed("cpu: 2", "network: yes"), "found `yes`, expected `true` or `false`"),
     "groups": (changed("    row: id", "    row: id\n    groups: {by: a}"), "data.resumes.groups: not built yet"),
     "refresh": (changed("    row: id", "    row: id\n    refresh: daily"), "data.resumes.refresh: not built yet"),
-    "a cache": (changed("scale: {min: 1}", "cache: {ttl: 10m}"), "api.cache: not built yet"),
+    "a cache without a time": (changed("scale: {min: 1}", "cache: {warm: 9}"), "api.cache: `ttl` is missing"),
+    "a cache of changes": (changed("scale: {min: 1}", "cache: {ttl: 10m, methods: [PUT]}"), "api.cache.methods[0]"),
+    "a cache by no header": (changed("scale: {min: 1}", "cache: {ttl: 10m, vary: [a b]}"), "api.cache.vary[0]"),
     "params without JSON": (
         changed("timeout: 1h", "params: {a: [.nan]}"),
         "training.params.a[0]: found the number `.nan`",

@@ -15,6 +15,8 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--builds", type=whole(1), help="How many builds at once (2; remembered).")
     help = "A directory below which data sets with a `path:` may lie (remembered); may be said again."
     verb.add_argument("--data", type=Path, action="append", help=help)
+    help = "Where answers are kept for all replicas, as redis://[user:password@]host (remembered; `none`: nowhere)."
+    verb.add_argument("--redis", metavar="URL", help=help)
     verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
     verb.json()
 
@@ -24,6 +26,7 @@ def up(
     port: int | None,
     builds: int | None,
     data: list[Path] | None,
+    redis: str | None,
     trust_pushers: bool,
     as_json: bool,
 ) -> None:
@@ -33,9 +36,9 @@ def up(
 
     running = is_up()
     started = running is None
-    if running is not None and (port, builds, data) != (None, None, None):
+    if running is not None and (port, builds, data, redis) != (None, None, None, None):
         raise UsageError("mawasu is up already, with what it was told then", "`mawasu down --keep-serving` first")
-    found = running or start(port, builds, data, trust_pushers)
+    found = running or start(port, builds, data, redis, trust_pushers)
     remote = _project(project)
     if as_json:
         emit({**found, "home": str(home().path), "started": started, "remote": str(remote) if remote else None})
@@ -47,7 +50,9 @@ def up(
         say("in a repository with a mawasu.yaml, `mawasu up` makes it a project; `mawasu init NAME` writes a first one")
 
 
-def start(port: int | None, builds: int | None, data: list[Path] | None, trust_pushers: bool) -> dict[str, Any]:
+def start(
+    port: int | None, builds: int | None, data: list[Path] | None, redis: str | None, trust_pushers: bool
+) -> dict[str, Any]:
     """Start the daemon detached from this terminal; return what it says when it is ready."""
     import json
     import os
@@ -61,7 +66,8 @@ def start(port: int | None, builds: int | None, data: list[Path] | None, trust_p
     at = home()
     known = load(at)
     roots = tuple(str(path.absolute()) for path in data) if data else known.data
-    save(at, Settings(port or known.port, builds or known.builds, roots))
+    kept = known.redis if redis is None else _redis(redis)
+    save(at, Settings(port or known.port, builds or known.builds, roots, kept))
     reading, writing = os.pipe()
     log = (at.path / "daemon.log").open("ab")
     trust = "trust" if trust_pushers else "sandbox"
@@ -80,6 +86,19 @@ def start(port: int | None, builds: int | None, data: list[Path] | None, trust_p
         error.exit_status = said["exit_status"]
         raise error
     return said
+
+
+def _redis(url: str) -> str:
+    from mawasu.errors import UsageError
+    from mawasu.serving.redis import Address
+
+    if url == "none":
+        return ""
+    try:
+        Address(url)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"--redis: {error}", "for example redis://:password@10.0.0.3:6379/0") from None
+    return url
 
 
 def _project(name: str | None) -> Path | None:

@@ -46,7 +46,7 @@ class Daemon:
         self._lock_file = lock(home)
         settings = load(home)
         self.log = FileLog(home.path / "daemon.log")
-        self.platform = LocalPlatform(home, port=settings.port, trust_pushers=trust_pushers)
+        self.platform = LocalPlatform(home, port=settings.port, trust_pushers=trust_pushers, redis=settings.redis)
         records = LocalRecords(home)
         self.ledgers = Ledgers(records)
         live = Live(self.platform.services, Sites(self.platform.gateway))

@@ -16,6 +16,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8080
     builds: int = 2
     data: tuple[str, ...] = ()
+    redis: str = ""  # the URL of the cache of answers, with its password; "": none
 
 
 def load(home: Home) -> Settings:
@@ -30,5 +31,6 @@ def load(home: Home) -> Settings:
 def save(home: Home, settings: Settings) -> None:
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     making = home.settings.with_suffix(".new")
+    making.touch(mode=0o600)
     making.write_bytes(msgspec.json.format(msgspec.json.encode(settings)))
     making.replace(home.settings)

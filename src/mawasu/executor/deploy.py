@@ -211,6 +211,7 @@ def service_spec(
             target=api.handler or "",
             command=api.command or "",
             max_batch=api.batch.max_size,
+            cache=api.cache,
         ),
         model=model,
         resources=resources(api.resources, api.timeout),

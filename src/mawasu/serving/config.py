@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mawasu.words import Value
+from mawasu.words import Caching, Value
 
 
 class Config(Value, frozen=True):
@@ -19,3 +19,5 @@ class Config(Value, frozen=True):
     prefix: str = (
         ""  # behind Cloud Endpoints: /<feature>/<environment>, which its requests still have before their path
     )
+    site: str = ""  # feature/environment: environments share no answers, whatever they serve
+    cache: Caching | None = None  # None: every request is asked

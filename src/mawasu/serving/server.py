@@ -12,11 +12,17 @@ import contextlib
 import gc
 import os
 import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mawasu.serving.config import Config
 from mawasu.serving.http import Listener
 from mawasu.serving.message import App, Traffic
+
+if TYPE_CHECKING:
+    from mawasu.serving.redis import Redis
 
 TICK = 0.01
 QUIET = 5  # ticks without a request before the listener closes: who connected just before is answered
@@ -38,11 +44,8 @@ async def serve_handler(config: Config, port: int, stop: asyncio.Event) -> None:
     from mawasu.serving.handler import HandlerApp
 
     app = HandlerApp(config)
-    keeper = asyncio.create_task(app.link.keep())
-    await run(config, port, app, app.traffic, stop)
-    keeper.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await keeper
+    async with kept(app.link.keep()):
+        await run(config, port, app, app.traffic, stop)
 
 
 async def serve_command(config: Config, port: int, stop: asyncio.Event) -> None:
@@ -53,7 +56,44 @@ async def serve_command(config: Config, port: int, stop: asyncio.Event) -> None:
     await app.close()
 
 
+@contextlib.asynccontextmanager
+async def kept(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """`work` beside what is inside, and ended with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
 async def run(config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event) -> None:
+    if config.cache is None:
+        await listen(config, port, app, traffic, stop)
+        return
+    from mawasu.serving.cached import CachedApp
+
+    redis = shared_cache()
+    async with kept(redis.keep()) if redis is not None else contextlib.nullcontext():
+        await listen(config, port, CachedApp(app, config, config.cache, redis), traffic, stop)
+
+
+def shared_cache() -> Redis | None:
+    """In the Redis of $MAWASU_REDIS_URL: in the environment, because the configuration holds no secrets."""
+    url = os.environ.get("MAWASU_REDIS_URL", "")
+    if not url:
+        return None
+    from mawasu.serving.redis import Redis
+
+    try:
+        return Redis(url)
+    except (ValueError, OSError) as error:
+        print(f"mawasu: the cache in Redis is not used: {error}", file=sys.stderr, flush=True)
+        return None
+
+
+async def listen(config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event) -> None:
     os.umask(0o077)  # the socket is for this user's gateway
     listener = Listener(app, traffic)
     await listener.listen(config.listen, port)

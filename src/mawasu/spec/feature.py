@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mawasu.words import Value
+from mawasu.words import Caching, Value
 
 Metric = Literal["roc_auc", "log_loss", "accuracy", "rmse", "mae"]
 
@@ -104,6 +104,7 @@ class Api(Part, frozen=True, kw_only=True):
     command: str | None = None  # any HTTP server on $PORT
     examples: str | None = None
     batch: Batch = Batch()
+    cache: Caching | None = None
     scale: Scale = Scale()
     secrets: tuple[str, ...] = ()
     resources: Limits = Limits()

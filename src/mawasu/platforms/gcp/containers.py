@@ -45,7 +45,7 @@ def template(spec: ServiceSpec, cloud: Cloud, settings: GcpApi, redis: str = "")
     made = Template(
         revision=spec.revision,
         account=names.account(cloud, names.of_class("api", spec.preview)),
-        containers=(_server(spec, cloud, redis), _worker(spec, redis)),
+        containers=(_server(spec, cloud, redis), _worker(spec)),
         labels=names.labels(spec.feature, spec.environment),
         annotations={LEAST: str(least)},
         files={"files": Files(files_in(cloud, preview=spec.preview), files_of(service, spec.revision))},
@@ -80,6 +80,8 @@ def _server(spec: ServiceSpec, cloud: Cloud, redis: str) -> Container:
         max_batch=spec.handler.max_batch,
         deadline=spec.handler.deadline,
         prefix=f"/{spec.feature}/{spec.environment}",
+        site=f"{spec.feature}/{spec.environment}",
+        cache=spec.handler.cache,
     )
     told = msgspec.json.encode(config).decode()
     seconds = min(STARTUP, max(1, math.ceil(spec.resources.timeout)))
@@ -97,7 +99,7 @@ def _server(spec: ServiceSpec, cloud: Cloud, redis: str) -> Container:
     )
 
 
-def _worker(spec: ServiceSpec, redis: str) -> Container:
+def _worker(spec: ServiceSpec) -> Container:
     cpu, memory = _size(spec)
     threads = str(max(1, math.ceil(spec.resources.cpu)))
     return Container(
@@ -111,7 +113,6 @@ def _worker(spec: ServiceSpec, redis: str) -> Container:
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # its directory is read-only
             **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads),
-            **_cache(redis),
             **({"MAWASU_MODEL": MODEL} if spec.model is not None else {}),
             **spec.environ,
         },

@@ -35,6 +35,7 @@ POLL = 0.005  # seconds between looks at a replica that is starting; a twentieth
 LOOK = 0.1  # seconds between looks at the supervisor
 PATIENCE = 1.0  # seconds within which what a replica printed reaches its log
 HOPELESS = 2  # exits before the first answer: a third attempt would end as the first two did
+REDIS = "MAWASU_REDIS_URL"
 GRACE = 5.0  # seconds for a worker to end; its last request has been answered by then
 
 
@@ -71,12 +72,16 @@ LayOut = Callable[[Source, Path], None]
 class LocalServices:
     """`ports.Services`. What runs is known to the supervisor and to `home.services`, so a new daemon finds it again."""
 
-    def __init__(self, home: Home, host: ProcessHost, sandbox: Sandbox, store: Trees, lay_out: LayOut) -> None:
+    def __init__(
+        self, home: Home, host: ProcessHost, sandbox: Sandbox, store: Trees, lay_out: LayOut, redis: str = ""
+    ) -> None:
+        """`redis` is the URL of the cache that replicas share, "" for none."""
         self._home = home
         self._host = host
         self._sandbox = sandbox
         self._store = store
         self._lay_out = lay_out
+        self._redis = redis
 
     def name(self, spec: ServiceSpec, build: int) -> str:
         """Short, because Unix socket paths are."""
@@ -177,13 +182,17 @@ class LocalServices:
             command=bool(spec.handler.command),
             max_batch=spec.handler.max_batch,
             deadline=spec.handler.deadline,
+            site=f"{spec.feature}/{spec.environment}",
+            cache=spec.handler.cache,
         )
         environ = worker_environ(spec, room, model)
         argv = self._worker_command(spec, room, files, model, environ)
         log = self._log(spec, number, "worker")
         self._host.start(f"{place.name}.{number}.worker", argv, environ, log, tuple(spec.secrets))
         server = [sys.executable, "-P", "-m", "mawasu.serving", "--config", msgspec.json.encode(config).decode()]
-        self._host.start(f"{place.name}.{number}.server", server, server_environ(), self._log(spec, number, "server"))
+        told = server_environ(self._redis if spec.handler.cache is not None else "")
+        log = self._log(spec, number, "server")
+        self._host.start(f"{place.name}.{number}.server", server, told, log, tuple({REDIS} & told.keys()))
 
     def _worker_command(
         self, spec: ServiceSpec, room: Path, files: Path, model: Path | None, environ: Mapping[str, str]
@@ -322,9 +331,9 @@ def worker_environ(spec: ServiceSpec, room: Path, model: Path | None) -> dict[st
     }
 
 
-def server_environ() -> dict[str, str]:
-    """Our own code finds itself again (`PYTHONPATH` may be relative) and is told nothing else."""
-    environ = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+def server_environ(redis: str = "") -> dict[str, str]:
+    """Our own code finds itself again (`PYTHONPATH` may be relative), and is told where its cache is, a secret."""
+    environ = {"PATH": os.defpath, "LANG": "C.UTF-8", **({REDIS: redis} if redis else {})}
     if path := os.environ.get("PYTHONPATH"):
         environ["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in path.split(os.pathsep))
     return environ
