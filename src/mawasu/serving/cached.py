@@ -7,6 +7,7 @@ however many callers want it at that moment. Handlers and servers of the user's 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterable
 from hashlib import blake2b
@@ -140,7 +141,7 @@ class CachedApp:
         if told.min_fresh or told.max_age is not None or -left >= late:
             return None
         self.counts["stale"] += 1
-        if now >= entry.refresh:
+        if now >= entry.refresh and -left < entry.life.stale_while_revalidate:
             entry.refresh = now + AGAIN
             task = asyncio.create_task(self._renew(question))
             self._renewing.add(task)
@@ -209,7 +210,7 @@ class CachedApp:
             await dispose(response)
             self.counts["stale"] += 1
             now = time.time()
-            told = b"mawasu; hit; ttl=%d; detail=failed-%d" % (int(entry.fresh - now), response.status)
+            told = b"mawasu; hit; ttl=%d; detail=failed-%d" % (math.floor(entry.fresh - now), response.status)
             return Outcome(Response(200, entry.told(int(now - entry.created), told), entry.body), shared=True)
         whole = isinstance(response.body, bytes) and response.status >= 400
         return Outcome(noted(response, why), shared=whole)

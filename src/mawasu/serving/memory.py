@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from hashlib import blake2b
@@ -67,8 +68,7 @@ class Entry:
         age = int(now - self.created)
         if age != self._age:
             self._age = age
-            left = int(self.life.ttl) - age
-            self._headers = self.told(age, b"mawasu; hit; ttl=%d" % left)
+            self._headers = self.told(age, b"mawasu; hit; ttl=%d" % math.floor(self.fresh - now))
         self.hits += 1
         return Response(200, self._headers, self.body)
 
