@@ -12,6 +12,7 @@ class Config(Value, frozen=True):
     worker: str  # the worker's Unix socket (handler); the bridge's, or the user's server itself as http://host:port
     release: str  # its digest, sent with every answer
     command: bool = False
+    workers: int = 1  # processes; worker N's socket is `worker.path_of(worker, N)`
     max_batch: int = 64
     queue: int = 1024
     deadline: float = 15.0  # a batch (command: a silent answer) that takes longer is given up

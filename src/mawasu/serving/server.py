@@ -38,7 +38,7 @@ async def serve_handler(config: Config, port: int, stop: asyncio.Event) -> None:
     from mawasu.serving.handler import HandlerApp
 
     app = HandlerApp(config)
-    keeper = asyncio.create_task(app.link.keep())
+    keeper = asyncio.create_task(app.keep())
     await run(config, port, app, app.traffic, stop)
     keeper.cancel()
     with contextlib.suppress(asyncio.CancelledError):
