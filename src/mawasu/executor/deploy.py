@@ -211,6 +211,8 @@ def service_spec(
             target=api.handler or "",
             command=api.command or "",
             max_batch=api.batch.max_size,
+            workers=api.workers.count or max(1, int(api.resources.cpu)),
+            share=api.workers.share,
         ),
         model=model,
         resources=resources(api.resources, api.timeout),

@@ -8,7 +8,6 @@ N `N.sock` (where callers come in) and `N/` (the worker's one writable directory
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import shutil
 import sys
@@ -27,7 +26,7 @@ from mawasu.home import Home
 from mawasu.platforms.local.health import is_ready
 from mawasu.platforms.local.process import ProcessHost, ProcessStatus
 from mawasu.ports import Cancel, Log
-from mawasu.serving.config import Config
+from mawasu.serving.config import Config, handler_arguments, threads_of
 from mawasu.words import Digest, Endpoint, Health, RevisionStatus, ServiceSpec, Source
 
 LONGEST = 36  # characters of a directory's name: a socket's path holds 107 bytes, and `home.run` takes up to 50
@@ -172,9 +171,10 @@ class LocalServices:
             self._sandbox.own(room)
         config = Config(
             listen=str(place / f"{number}.sock"),
-            worker=str(room / "sock"),
+            worker=str(room / "w"),
             release=spec.release,
             command=bool(spec.handler.command),
+            workers=spec.handler.workers,
             max_batch=spec.handler.max_batch,
             deadline=spec.handler.deadline,
         )
@@ -190,11 +190,11 @@ class LocalServices:
     ) -> list[str]:
         worker = Path(mawasu.serving.__file__).with_name("worker.py")
         image = Path(spec.image.ref)
-        argv = [str(image / "bin" / "python"), str(worker), "--socket", str(room / "sock")]
+        argv = [str(image / "bin" / "python"), str(worker), "--socket", str(room / "w")]
         if spec.handler.command:
             argv += ["--command", spec.handler.command]
         else:
-            argv += ["--handler", spec.handler.target]
+            argv += handler_arguments(spec)
         if model is not None:
             argv += ["--model", str(model)]
         return self._sandbox.wrap(
@@ -308,7 +308,7 @@ class LocalServices:
 def worker_environ(spec: ServiceSpec, room: Path, model: Path | None) -> dict[str, str]:
     """All that a worker is told (design §4). It reaches the process by the supervisor, never by an argument."""
     image = Path(spec.image.ref)
-    threads = str(max(1, math.ceil(spec.resources.cpu)))
+    threads = str(threads_of(spec))
     return {
         "PATH": f"{image / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "VIRTUAL_ENV": str(image),
