@@ -214,6 +214,8 @@ class Handler(Value, frozen=True):
     max_batch: int = 64
     deadline: float = 15.0  # seconds one batch may take; then its callers get 504 and the worker is replaced
     cache: Caching | None = None
+    workers: int = 1  # processes of one replica
+    share: bool = True  # they are forked after the model is loaded
 
 
 class ServiceSpec(Value, frozen=True):

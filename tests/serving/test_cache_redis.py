@@ -167,13 +167,10 @@ def test_a_redis_that_hangs_costs_one_budget_and_is_not_asked_again(redis: Redis
 def test_a_redis_that_is_slow_is_left_alone(redis: RedisServer, serve: Make) -> None:
     """Every command takes 100 ms, also the PING with which we come back."""
     replica = serve(redis.url, memory=1)
-    stop = subprocess.Popen(
-        [
-            "/bin/sh",
-            "-c",
-            f"while kill -STOP {redis.process.pid}; do sleep .1; kill -CONT {redis.process.pid}; sleep .001; done",
-        ]  # type: ignore[union-attr]
-    )
+    assert redis.process is not None
+    pid = redis.process.pid
+    script = f"while kill -STOP {pid}; do sleep .1; kill -CONT {pid}; sleep .001; done"
+    stop = subprocess.Popen(["/bin/sh", "-c", script])
     try:
         assert [quick(replica, f'{{"x": {number}}}') for number in range(100)] == [200] * 100
     finally:

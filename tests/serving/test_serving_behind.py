@@ -75,5 +75,5 @@ def test_the_words_are_the_gateways() -> None:
 
 def test_a_users_own_server_is_called_by_the_path_of_its_document() -> None:
     app = ProxyApp(Config("", "http://127.0.0.1:9", "r", command=True, prefix=PREFIX))
-    request = Request("GET", f"{PREFIX}/x".encode(), b"a=1", [(b"host", b"h")], Body(0, lambda: None, whole=True))
+    request = Request("GET", f"{PREFIX}/x".encode(), b"a=1", [(b"host", b"h")], Body(0, lambda _: None, whole=True))
     assert app._request(request).url.target == b"/x?a=1"

@@ -35,6 +35,7 @@ BEYOND = {
     "no holdout",
     "evaluation of an unknown set",
     "batches for a server",
+    "workers for a server",
     "more at least than at most",
     "a secret that mawasu sets",
     "no authentication",

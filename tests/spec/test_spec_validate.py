@@ -175,6 +175,10 @@ ONE_FAULT = {
         changed("handler: api.handler:predict", "command: x\n  batch: {max_size: 2}"),
         "api.batch: only a `handler` is given batches",
     ),
+    "workers for a server": (
+        changed("handler: api.handler:predict", "command: x\n  workers: {count: 2}"),
+        "api.workers: only a `handler` is run by workers",
+    ),
     "more at least than at most": (
         changed("{min: 1}", "{min: 3, max: 2}"),
         "api.scale.max: found 2, expected at least",

@@ -293,7 +293,7 @@ class CachedApp:
 
 def again(request: Request, body: bytes) -> Request:
     """With its body, which was read, as if it had not been."""
-    unread = Body(len(body), lambda: None, whole=not body)
+    unread = Body(len(body), lambda _: None, whole=not body)
     if body:
         unread.feed(body)
         unread.finish()

@@ -100,11 +100,11 @@ class Connection(asyncio.Protocol):
         self._head = 0  # bytes
         self._body: Body | None = None  # that is coming in
         self._last = False  # no further request is read
+        self._unread = False  # what follows this head cannot be read
         self._queue: deque[tuple[Request, bool, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._keep = True
         self._old = False  # HTTP/1.0
-        self._expects = False  # the caller waits for a 100 before it sends the body
         self._dropped = 0
         self._heard = 0.0
         self._room: asyncio.Future[None] | None = None  # set while the caller reads slower than we write
@@ -123,8 +123,11 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # offered, not asked: the request is answered as it is (RFC 9110 §7.8)
+        except httptools.HttpParserUpgrade:
             self._last = True
+            if self._unread:
+                self._refuse(RequestError(400, "it offers another protocol, so the parser does not read its body"))
+            return
         except httptools.HttpParserError as error:
             self._break(error)
             return
@@ -169,20 +172,26 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         expected: int | None = 0
+        expects = False
         for name, value in self._headers:
             if name == b"content-length":
                 expected = int(value)
             elif name == b"transfer-encoding":
                 expected = None
             elif name == b"expect":
-                self._expects = value.lower() == b"100-continue"
+                expects = value.lower() == b"100-continue"
         self._body = Body(expected, self._pull, whole=expected == 0)
+        self._body.on_request = expects
         path, _, query = self._url.partition(b"?")
         if not path.startswith(b"/") and b"://" in path:  # absolute-form: RFC 9112 §3.2.2
             found = httptools.parse_url(self._url)
             path, query = found.path or b"/", found.query or b""
         method = self._parser.get_method().decode()
-        keep = self._parser.should_keep_alive()
+        offered = self._parser.should_upgrade()  # another protocol; we may answer in this one (RFC 9110 §7.8)
+        if offered and expected != 0:
+            self._unread = True
+            return
+        keep = self._parser.should_keep_alive() and not offered
         old = self._parser.get_http_version() == "1.0"
         self._queue.append((Request(method, path, query, self._headers, self._body), keep, old))
         if self._task is None:
@@ -224,7 +233,7 @@ class Connection(asyncio.Protocol):
             except Exception:  # noqa: BLE001
                 traceback.print_exc(file=sys.stderr)
                 response = refused(RequestError(500, "the server failed; its log says why"))
-            if not request.body.complete and (self._expects or response.status == 413):
+            if not request.body.complete and (request.body.on_request or response.status == 413):
                 self._keep = False  # the rest may never come, or is too much to wait for
             self._keep = self._keep and not traffic.draining
             await self._send(request.method, response)
@@ -234,7 +243,6 @@ class Connection(asyncio.Protocol):
 
     def _done(self, request: Request) -> None:
         self._task = None
-        self._expects = False
         if self._transport.is_closing():
             return
         if not self._keep:
@@ -313,10 +321,10 @@ class Connection(asyncio.Protocol):
             self._body.finish(RequestError(408, f"nothing came for {SLOW:g} seconds"))
             self._last, self._body = True, None
 
-    def _pull(self) -> None:
-        """The application wants the body's next bytes."""
-        if self._expects and self._task is not None:
-            self._expects = False
+    def _pull(self, body: Body) -> None:
+        """Somebody wants the body's next bytes."""
+        if body.on_request:
+            body.on_request = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._transport.resume_reading()
 

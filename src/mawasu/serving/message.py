@@ -22,8 +22,9 @@ class CallerLeftError(Exception):
 class Body:
     """A request's body while it comes in. Chunks that nobody has read yet are held back at their sender (`pull`)."""
 
-    def __init__(self, expected: int | None, pull: Callable[[], None], *, whole: bool = False) -> None:
+    def __init__(self, expected: int | None, pull: Callable[[Body], None], *, whole: bool = False) -> None:
         self.expected = expected  # bytes; None: chunked
+        self.on_request = False  # its sender waits for a 100 (RFC 9110 §10.1.1)
         self.complete = whole
         self.waiting = 0  # bytes that came in and were not read
         self._chunks: deque[bytes] = deque()
@@ -66,7 +67,7 @@ class Body:
                 if self._failed is not None:
                     raise self._failed
                 return
-            self._pull()
+            self._pull(self)
             self._more = asyncio.get_running_loop().create_future()
             await self._more
 

@@ -44,7 +44,7 @@ async def serve_handler(config: Config, port: int, stop: asyncio.Event) -> None:
     from mawasu.serving.handler import HandlerApp
 
     app = HandlerApp(config)
-    async with kept(app.link.keep()):
+    async with kept(app.keep()):
         await run(config, port, app, app.traffic, stop)
 
 

@@ -27,6 +27,7 @@ from mawasu.spec.feature import (
     Part,
     Scale,
     Training,
+    Workers,
 )
 from mawasu.spec.kinds import Place
 from mawasu.spec.language import MAWASU_YAML
@@ -120,6 +121,7 @@ def _api(section: Values | None) -> Api | None:
         section,
         batch=_make(Batch, section.get("batch", {})),
         cache=_cache(section),
+        workers=_make(Workers, section.get("workers", {})),
         scale=Scale(min=low, max=scale.get("max", max(low, Scale().max))),
         resources=_limits(section),
     )

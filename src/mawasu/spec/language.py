@@ -187,6 +187,21 @@ API = Section(
             "How the handler's requests are put together.",
         ),
         "cache": Key(CACHE, "Answers are kept; none are when left out."),
+        "workers": Key(
+            Section(
+                {
+                    "count": Key(
+                        Number("a whole number from 1 to 256", whole=True, least=1, most=256),
+                        "Processes; as many as `resources.cpu` has whole cores when left out.",
+                    ),
+                    "share": Key(
+                        Switch(),
+                        "Whether the model is loaded once and the processes are forked from there; true when left out.",
+                    ),
+                }
+            ),
+            "The processes of one replica that run the handler.",
+        ),
         "scale": Key(
             Section(
                 {

@@ -8,7 +8,6 @@ N `N.sock` (where callers come in) and `N/` (the worker's one writable directory
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import shutil
 import sys
@@ -26,8 +25,9 @@ from mawasu.errors import BlockedError, CancelledError, PlatformError
 from mawasu.home import Home
 from mawasu.platforms.local.health import is_ready
 from mawasu.platforms.local.process import ProcessHost, ProcessStatus
+from mawasu.platforms.local.warming import warm
 from mawasu.ports import Cancel, Log
-from mawasu.serving.config import Config
+from mawasu.serving.config import Config, handler_arguments, threads_of
 from mawasu.words import Digest, Endpoint, Health, RevisionStatus, ServiceSpec, Source
 
 LONGEST = 36  # characters of a directory's name: a socket's path holds 107 bytes, and `home.run` takes up to 50
@@ -140,6 +140,9 @@ class LocalServices:
         self._known(revision)
         self._place(revision).chmod(0o700)
 
+    def warm(self, revision: str, previous: str) -> int:
+        return warm(self._sockets(previous), self._sockets(revision))
+
     def promote(self, revision: str) -> None:
         """The gateway leads to replicas, not to services: its switch has moved the traffic."""
 
@@ -177,9 +180,10 @@ class LocalServices:
             self._sandbox.own(room)
         config = Config(
             listen=str(place / f"{number}.sock"),
-            worker=str(room / "sock"),
+            worker=str(room / "w"),
             release=spec.release,
             command=bool(spec.handler.command),
+            workers=spec.handler.workers,
             max_batch=spec.handler.max_batch,
             deadline=spec.handler.deadline,
             site=f"{spec.feature}/{spec.environment}",
@@ -199,11 +203,11 @@ class LocalServices:
     ) -> list[str]:
         worker = Path(mawasu.serving.__file__).with_name("worker.py")
         image = Path(spec.image.ref)
-        argv = [str(image / "bin" / "python"), str(worker), "--socket", str(room / "sock")]
+        argv = [str(image / "bin" / "python"), str(worker), "--socket", str(room / "w")]
         if spec.handler.command:
             argv += ["--command", spec.handler.command]
         else:
-            argv += ["--handler", spec.handler.target]
+            argv += handler_arguments(spec)
         if model is not None:
             argv += ["--model", str(model)]
         return self._sandbox.wrap(
@@ -298,6 +302,11 @@ class LocalServices:
         places = sorted(self._home.services.iterdir()) if self._home.services.is_dir() else []
         return [spec for place in places if (spec := self._spec(place)) is not None]
 
+    def _sockets(self, revision: str) -> list[Path]:
+        place = self._place(revision)
+        spec = self._spec(place)
+        return [place / f"{number}.sock" for number in range(spec.replicas)] if spec else []
+
     def _spec(self, place: Path) -> ServiceSpec | None:
         try:
             return msgspec.json.decode((place / "spec.json").read_bytes(), type=ServiceSpec)
@@ -317,7 +326,7 @@ class LocalServices:
 def worker_environ(spec: ServiceSpec, room: Path, model: Path | None) -> dict[str, str]:
     """All that a worker is told (design §4). It reaches the process by the supervisor, never by an argument."""
     image = Path(spec.image.ref)
-    threads = str(max(1, math.ceil(spec.resources.cpu)))
+    threads = str(threads_of(spec))
     return {
         "PATH": f"{image / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "VIRTUAL_ENV": str(image),
