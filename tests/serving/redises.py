@@ -25,6 +25,12 @@ class RedisServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
+    def __enter__(self) -> RedisServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @property
     def url(self) -> str:
         return f"unix://{self.path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import socket
 import subprocess
@@ -30,10 +31,8 @@ Make = Callable[..., Replica]
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="mr-") as directory:
-        server = RedisServer(Path(directory))
+    with tempfile.TemporaryDirectory(prefix="mr-") as directory, RedisServer(Path(directory)) as server:
         yield server
-        server.close()
 
 
 @pytest.fixture
@@ -192,8 +191,10 @@ def test_what_does_not_speak_redis_is_not_listened_to(tmp_path: Path, serve: Mak
 
 
 def test_a_wrong_password_is_said_once_and_never_repeated(serve: Make) -> None:
-    with tempfile.TemporaryDirectory(prefix="mr-") as directory:
-        redis = RedisServer(Path(directory), "--requirepass", "right-9931")
+    with (
+        tempfile.TemporaryDirectory(prefix="mr-") as directory,
+        RedisServer(Path(directory), "--requirepass", "right-9931") as redis,
+    ):
         replica = serve(f"unix://:wrong-4711@x{redis.path}", wait=False)
         eventually(lambda: "refuses AUTH: WRONGPASS" in replica.server_log.read_text())
         eventually(lambda: replica.metric("cache_redis_failures_total") > 2)
@@ -203,16 +204,16 @@ def test_a_wrong_password_is_said_once_and_never_repeated(serve: Make) -> None:
         assert "4711" not in said
         right = serve(f"unix://:right-9931@x{redis.path}")
         assert quick(right, "{}") == 200
-        redis.close()
 
 
 def test_a_redis_that_has_a_password_and_is_told_none_is_not_used(serve: Make) -> None:
-    with tempfile.TemporaryDirectory(prefix="mr-") as directory:
-        redis = RedisServer(Path(directory), "--requirepass", "right-9931")
+    with (
+        tempfile.TemporaryDirectory(prefix="mr-") as directory,
+        RedisServer(Path(directory), "--requirepass", "right-9931") as redis,
+    ):
         replica = serve(redis.url, wait=False)
         eventually(lambda: "refuses PING: NOAUTH" in replica.server_log.read_text())
         assert quick(replica, "{}") == 200
-        redis.close()
 
 
 def test_a_url_that_cannot_be_read_is_not_printed(serve: Make) -> None:
@@ -225,26 +226,27 @@ def test_a_url_that_cannot_be_read_is_not_printed(serve: Make) -> None:
 
 
 def test_a_full_redis_keeps_nothing_and_fails_nobody(serve: Make) -> None:
-    with tempfile.TemporaryDirectory(prefix="mr-") as directory:
-        redis = RedisServer(Path(directory), "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+    with (
+        tempfile.TemporaryDirectory(prefix="mr-") as directory,
+        RedisServer(Path(directory), "--maxmemory", "1", "--maxmemory-policy", "noeviction") as redis,
+    ):
         replica = serve(redis.url, memory=1)
         assert [quick(replica, "{}") for _ in range(5)] == [200] * 5
-        redis.close()
 
 
 def test_with_tls_the_certificate_is_checked(tmp_path: Path, serve: Make) -> None:
     authority, certificate, key = certificates(tmp_path)
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="mr-") as directory:
+    with tempfile.TemporaryDirectory(prefix="mr-") as directory, contextlib.ExitStack() as stack:
         files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no")
-        redis = RedisServer(Path(directory), "--port", "0", "--tls-port", str(port), *files, "--requirepass", "open")
+        options = ("--port", "0", "--tls-port", str(port), *files, "--requirepass", "open")
+        stack.enter_context(RedisServer(Path(directory), *options))
         trusting = serve(f"rediss://:open@localhost:{port}/1?ca={authority}")
         assert quick(trusting, "{}") == 200
         eventually(lambda: trusting.metric("cache_redis_ready"))
         strict = serve(f"rediss://:open@localhost:{port}", wait=False)
         eventually(lambda: "no connection" in strict.server_log.read_text())
         assert quick(strict, "{}") == 200
-        redis.close()
 
 
 def free_port() -> int:
