@@ -17,7 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mawasu.serving.redis import reply
 from mawasu.words import Caching
 from tests.serving.redises import RedisServer, pretender
 from tests.serving.replica import Replica, eventually
@@ -276,3 +279,27 @@ def certificates(place: Path) -> tuple[Path, Path, Path]:
     plain = serialization.NoEncryption()
     secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
     return certificate, certificate, secret
+
+
+@given(st.lists(st.binary(max_size=40) | st.none() | st.integers(), max_size=8), st.data())
+def test_answers_are_read_however_they_are_cut(values: list[bytes | int | None], data: st.DataObject) -> None:
+    told = b"".join(
+        b"$-1\r\n" if one is None else b":%d\r\n" % one if isinstance(one, int) else b"$%d\r\n%b\r\n" % (len(one), one)
+        for one in values
+    )
+    cut = data.draw(st.integers(0, len(told)))
+    found: list[object] = []
+    rest = b""
+    for piece in (told[:cut], told[cut:]):
+        rest, at = rest + piece, 0
+        while (one := reply(rest, at)) is not None:
+            at, value = one
+            found.append(value)
+        rest = rest[at:]
+    assert (found, rest) == (values, b"")
+
+
+@pytest.mark.parametrize("nonsense", [b"*3\r\n", b"$9999999999\r\n", b"$x\r\n", b"x" * 2000, b"\r\n"])
+def test_what_is_no_answer_is_not_waited_for(nonsense: bytes) -> None:
+    with pytest.raises(ValueError):
+        reply(nonsense, 0)

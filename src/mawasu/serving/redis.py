@@ -1,7 +1,7 @@
 """Redis (or Valkey) as a place that servers share: GET and SET, which cost at most their time budget whatever it does.
 
-Written over hiredis' parser because a client for everything costs more than the server does (decisions/0025): all that
-is asked in one turn of the loop goes out in one write, answers come back in the order of the questions, and one timer
+Written here because a client for everything costs more than our server does (decisions/0025), and because who asks for
+a string need not be ready to read an array of a billion: all that is asked in one turn of the loop goes out in one write, answers come back in the order of the questions, and one timer
 watches the oldest. Whoever is late, garbled or gone is left at once; nobody asks again until a new connection has said
 PONG within the budget.
 """
@@ -15,12 +15,15 @@ from collections import deque
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import hiredis
-
 PAUSE, LONGEST = 0.05, 5.0  # seconds until the first, and between the last attempts to connect
 HEALTHY = 5.0  # seconds after which a connection counts as good, and the next pause is the first again
 CONNECT = 1.0  # seconds for a connection, with TLS and password: nobody waits for it
 BACKLOG = 4 * 2**20  # bytes that may wait to be sent; more are not written
+
+
+LONGEST_LINE = 1024  # bytes
+LARGEST = 4 * 2**20  # bytes of one answer
+STRANGER = "it does not speak Redis' protocol"
 
 
 class Address:
@@ -56,6 +59,10 @@ class Address:
         self.greeting.append(("PING",))
 
 
+class RefusedError(Exception):
+    """What Redis said instead of an answer."""
+
+
 class _Line(asyncio.Protocol):
     """One connection."""
 
@@ -64,7 +71,7 @@ class _Line(asyncio.Protocol):
         self.why = ""
         self._loop = asyncio.get_running_loop()
         self._budget = budget
-        self._parser = hiredis.Reader()
+        self._rest = b""  # of an answer whose end has not come in yet
         self._waiting: deque[tuple[float, asyncio.Future[Any] | None]] = deque()
         self._out: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
@@ -101,14 +108,17 @@ class _Line(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._parser.feed(data)
+        data = self._rest + data if self._rest else data
+        at = 0
         try:
-            while (reply := self._parser.gets()) is not False:
+            while (found := reply(data, at)) is not None:
+                at, value = found
                 _, answer = self._waiting.popleft()
                 if answer is not None and not answer.done():
-                    answer.set_result(reply)
-        except (hiredis.ProtocolError, IndexError):
-            self.end("it does not speak Redis' protocol")
+                    answer.set_result(value)
+        except (ValueError, IndexError):
+            self.end(STRANGER)
+        self._rest = data[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.why = self.why or "it closed the connection"
@@ -206,13 +216,11 @@ class Redis:
         for command in to.greeting:
             answer = line.ask(pack(*command))
             assert answer is not None
-            reply = await answer
-            if isinstance(reply, hiredis.ReplyError):
-                return f"it refuses {command[0]!s}: {str(reply).split()[0]}"
-            if reply is None:
-                return line.why
-            if command[0] == "PING" and reply != b"PONG":
-                return "it does not speak Redis' protocol"
+            said = await answer
+            if isinstance(said, RefusedError):
+                return f"it refuses {command[0]!s}: {str(said).partition(' ')[0]}"
+            if said != (b"PONG" if command[0] == "PING" else b"OK"):
+                return line.why or STRANGER
         return ""
 
     def _say(self, why: str) -> None:
@@ -227,3 +235,32 @@ def pack(*words: str | bytes) -> bytes:
     """A command in Redis' protocol (RESP2)."""
     encoded = [word.encode() if isinstance(word, str) else word for word in words]
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
+
+
+def reply(data: bytes, at: int) -> tuple[int, bytes | int | RefusedError | None] | None:
+    """The answer that begins at `at`, after where it ends; None while it is not whole. Raises ValueError for all else.
+
+    Simple strings, errors, integers and bulk strings (redis.io, RESP2): what these commands are answered with.
+    """
+    end = data.find(b"\r\n", at, at + LONGEST_LINE)
+    if end < 0:
+        if len(data) - at >= LONGEST_LINE:
+            raise ValueError("a line without end")
+        return None
+    kind, line, end = data[at : at + 1], data[at + 1 : end], end + 2
+    if kind == b"$":
+        size = int(line)
+        if size < 0:
+            return end, None
+        if size > LARGEST:
+            raise ValueError("larger than what was written")
+        if len(data) < end + size + 2:
+            return None
+        return end + size + 2, data[end : end + size]
+    if kind == b"+":
+        return end, line
+    if kind == b"-":
+        return end, RefusedError(line.decode(errors="replace"))
+    if kind == b":":
+        return end, int(line)
+    raise ValueError("no answer of these commands")
