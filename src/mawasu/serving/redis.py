@@ -1,9 +1,9 @@
 """Redis (or Valkey) as a place that servers share: GET and SET, which cost at most their time budget whatever it does.
 
 Written here because a client for everything costs more than our server does (decisions/0025), and because who asks for
-a string need not be ready to read an array of a billion: all that is asked in one turn of the loop goes out in one write, answers come back in the order of the questions, and one timer
-watches the oldest. Whoever is late, garbled or gone is left at once; nobody asks again until a new connection has said
-PONG within the budget.
+strings need not be ready to read an array of a billion. All that is asked in one turn of the loop goes out in one
+write, answers come back in the order of the questions, and one timer watches the oldest. Whoever is late, garbled or
+gone is left at once; nobody asks again until a new connection has said PONG within the budget.
 """
 
 from __future__ import annotations
