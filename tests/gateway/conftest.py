@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mawasu.gateway.edge import Edge
 from mawasu.home import Home
 from mawasu.platforms.local.gateway import LocalGateway
 from mawasu.platforms.local.keys import KeyRing
@@ -20,7 +21,7 @@ class Stand:
         self.home = Home(directory / "home")
         self.processes = Processes()
         self.port = free_port()
-        self.gateway = LocalGateway(self.home, self.port, self.processes, threads=1)
+        self.gateway = LocalGateway(self.home, Edge(port=self.port), self.processes, threads=1)
         self.keys = KeyRing(self.home)
         self.backends: list[Backend] = []
 
