@@ -9,7 +9,7 @@ from mawasu.errors import PlatformError
 from mawasu.words import Value
 
 if TYPE_CHECKING:
-    from cryptography.x509 import Certificate as X509
+    from cryptography.x509 import Certificate as Leaf
 
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 LEAST_RSA = 2048  # bits; Envoy refuses a shorter one
@@ -48,7 +48,9 @@ def examine(files: Files, chain: bytes, key: bytes, now: float) -> Certificate:
         )
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if now < begin.timestamp():
-        raise PlatformError(f"{files.certificate} is not valid before {begin:%Y-%m-%d %H:%M} UTC", "is the clock right?")
+        raise PlatformError(
+            f"{files.certificate} is not valid before {begin:%Y-%m-%d %H:%M} UTC", "is the clock right?"
+        )
     if now >= end.timestamp():
         raise PlatformError(f"{files.certificate} ended on {end:%Y-%m-%d}", "renew it")
     return Certificate(_names(leaf), end.timestamp())
@@ -62,7 +64,7 @@ def served(chain: bytes) -> Certificate:
     return Certificate(_names(leaf), leaf.not_valid_after_utc.timestamp())
 
 
-def _leaf(files: Files, chain: bytes) -> X509:
+def _leaf(files: Files, chain: bytes) -> Leaf:
     from cryptography.x509 import load_pem_x509_certificates
 
     try:
@@ -94,7 +96,7 @@ def _public_half(files: Files, key: bytes) -> object:
     return private.public_key()
 
 
-def _names(leaf: X509) -> tuple[str, ...]:
+def _names(leaf: Leaf) -> tuple[str, ...]:
     from cryptography.x509 import DNSName, ExtensionNotFound, IPAddress, SubjectAlternativeName
 
     try:

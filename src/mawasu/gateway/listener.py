@@ -37,7 +37,7 @@ CLUSTERS, ROUTES, AUTHN = "clusters.json", "routes.json", "authn.json"
 
 
 def bootstrap(at: Edge, directory: str, access_log: str) -> Dict:
-    """Envoy's bootstrap. `directory` has the admin socket and the files of dynamic configuration (CDS, RDS, ECDS, SDS)."""
+    """Envoy's bootstrap. `directory` has the admin socket and the dynamic files (CDS, RDS, ECDS, SDS)."""
     return {
         "node": {"id": "gateway", "cluster": "mawasu"},
         "admin": {"address": {"pipe": {"path": f"{directory}/admin.sock", "mode": 0o600}}},
