@@ -108,7 +108,7 @@ def _manager(at: Edge, directory: str, access_log: str) -> Dict:
         "stream_idle_timeout": "300s",
         "http_filters": _filters(at, directory),
         "local_reply_config": _replies(),
-        "access_log": [_typed("file", "extensions.access_loggers.file.v3.FileAccessLog", _log(access_log))],
+        "access_log": _logs(access_log),
     }
 
 
@@ -193,23 +193,43 @@ def _details(start: str) -> str:
     return f"response.code_details.startsWith('{start}')"
 
 
-def _log(path: str) -> Dict:
-    """JSON lines without query, credentials or bodies; Envoy escapes what callers wrote."""
+def _logs(path: str) -> list[Dict]:
+    """JSON lines without query, credentials or bodies; Envoy escapes what callers wrote, and long paths are cut.
+
+    `flags`: Envoy's response flags (docs: configuration/observability/access_log/usage). `from`: the caller's address,
+    as far as `trusted_hops` tells it. `path` is the one that the back end was asked for, or the caller's in a refusal;
+    `revision` the one that the route leads to.
+    A path that is more than a path is refused, and not written: it can hold a user's password, or after `#` a token.
+    """
+    return [_when_path(True, _line(path, "%PATH(NQ:ORIG_OR_PATH):1024%")), _when_path(False, _line(path, "-"))]
+
+
+def _when_path(is_one: bool, line: Dict) -> Dict:
+    plain = {"safe_regex": {"regex": "(/[^#]*)?"}}  # empty: a request that could not even be read
+    header = {"name": ":path", "string_match": plain, "treat_missing_header_as_empty": True}
+    when = {"header_filter": {"header": header | {"invert_match": not is_one}}}
+    return _typed("file", "extensions.access_loggers.file.v3.FileAccessLog", line) | {"filter": when}
+
+
+def _line(path: str, asked: str) -> Dict:
     return {
         "path": path,
         "log_format": {
             "json_format": {
                 "time": "%START_TIME%",
-                "method": "%REQ(:METHOD)%",
-                "path": "%PATH(NQ:ORIG_OR_PATH)%",
+                "from": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+                "protocol": "%PROTOCOL%",
+                "method": "%REQ(:METHOD):32%",
+                "path": asked,
                 "route": "%ROUTE_NAME%",
                 "status": "%RESPONSE_CODE%",
+                "flags": "%RESPONSE_FLAGS%",
                 "details": "%RESPONSE_CODE_DETAILS%",
                 "ms": "%DURATION%",
                 "sent": "%BYTES_SENT%",
                 "received": "%BYTES_RECEIVED%",
                 "consumer": f"%DYNAMIC_METADATA({METADATA}:key:sub)%",
-                "backend": "%UPSTREAM_CLUSTER%",
+                "revision": f"%CLUSTER_METADATA({routes.METADATA}:revision)%",
                 "request": "%REQ(X-REQUEST-ID)%",
             }
         },
