@@ -24,7 +24,6 @@ from tests.gateway.http2 import (
     fields,
     headers_frame,
     opening,
-    read_frames,
     reset_frame,
     status_of,
 )
@@ -99,7 +98,6 @@ AMBIGUOUS = {
     "38 a space before the colon": ["transfer-encoding : chunked"],
     "38 a vertical tab": ["transfer-encoding: \x0bchunked"],
     "38 a NUL": ["transfer-encoding: chunked\x00"],
-    "38 a folded line": ["transfer-encoding:", " chunked"],
     "38 an underscore": ["transfer_encoding: chunked"],
     "38 quoted": ['transfer-encoding: "chunked"'],
     "39 two lengths": ["content-length: 3", "content-length: 4"],
@@ -121,6 +119,14 @@ def test_a_body_of_unclear_length_is_refused_and_the_connection_closed(world: Wo
     assert got.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
     assert got.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in got
+
+
+def test_a_folded_line_is_unfolded_before_it_counts(world: World) -> None:
+    """RFC 9112, 5.2 leaves that or a refusal; the back end sees a length in one plain line either way."""
+    head = f"POST {AT}/things HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding:\r\n chunked\r\n\r\n"
+    assert raw(world.port, (head + "3\r\nabc\r\n0\r\n\r\n").encode()).status == 200
+    assert world.backend.seen[-1].values("content-length") == ["3"]
+    assert world.backend.seen[-1].values("transfer-encoding") == []
 
 
 BAD_CHUNKS = {
@@ -200,24 +206,23 @@ def p99(port: int, during: Callable[[], bool]) -> float:
 
 def reset_rapidly(port: int, count: int) -> int:
     """Open and reset `count` streams, over as many connections as it takes; how many connections were closed on us."""
-    headers = fields("GET", f"{AT}/open")
+    headers = fields("GET", f"{AT}/open?storm")
     burst = [headers_frame(stream, headers) + reset_frame(stream) for stream in range(1, 2001, 2)]
     closed = 0
     for _ in range(count // len(burst)):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             try:
                 connection.sendall(opening() + b"".join(burst))
-                connection.shutdown(socket.SHUT_WR)
-                goodbyes = [frame for frame in read_frames(connection, until_closed=True) if frame.type == 7]
-                closed += bool(goodbyes)
             except (BrokenPipeError, ConnectionResetError):
                 closed += 1
+                continue
+            until_closed(connection)  # TimeoutError should the gateway leave it open
+            closed += 1
     return closed
 
 
 def test_42_rapid_resets_are_cut_off_and_other_callers_go_on(world: World) -> None:
     calm = statistics.median(p99(world.port, lambda: False) for _ in range(3))
-    seen = len(world.backend.seen)
     stormy = []
     for _ in range(3):
         closed: list[int] = []
@@ -227,7 +232,8 @@ def test_42_rapid_resets_are_cut_off_and_other_callers_go_on(world: World) -> No
         attack.join()
         assert closed == [10], "every connection of the attack was ended by the gateway"
     assert statistics.median(stormy) < 20 * calm + 0.1
-    assert len(world.backend.seen) - seen < 30_000, "a connection is ended long before all of it reached the back end"
+    arrived = sum("storm" in seen.line for seen in world.backend.seen)
+    assert arrived < 0.25 * 30_000, "a connection is ended long before all of it has reached the back end"
 
 
 def test_headers_that_go_on_for_ever_end_the_connection(world: World) -> None:

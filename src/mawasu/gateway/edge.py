@@ -96,6 +96,8 @@ def runtime(edge: Edge) -> Dict:
         # A connection that resets half of its streams within a second is closed once it has had this many.
         "overload.premature_reset_total_stream_count": 200,
         "overload.premature_reset_min_stream_lifetime_seconds": 1,
+        # A chunk that is longer than it says is an error, not a few bytes to skip (Envoy's default until it is proven).
+        "envoy.reloadable_features.strict_chunk_parsing": True,
         # Many requests in one packet wait for those of other connections.
         "http.max_requests_per_io_cycle": 10,
     }
