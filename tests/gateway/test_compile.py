@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mawasu.gateway import authn, listener
+from mawasu.gateway import authn, edge, listener
 from mawasu.gateway.envoy import EMPTY, Config, compile, read
 from mawasu.gateway.openapi import parse_site
 from mawasu.words import Endpoint, PublicKey
@@ -27,7 +27,7 @@ def golden() -> dict[str, Any]:
     served = parse_site(site(endpoint, (GOLDEN / "flight-delay.yaml").read_text()))
     config = compile([served], [KEY], "/etc/ssl/cert.pem")
     return {
-        "bootstrap": listener.bootstrap("127.0.0.1", 8080, "/run/gateway", "/logs/access.jsonl"),
+        "bootstrap": listener.bootstrap(edge.Edge(), "/run/gateway", "/logs/access.jsonl"),
         "clusters": config.cluster_resources(),
         "routes": config.route_resources(),
         "filters": config.filter_resources(),
