@@ -29,13 +29,23 @@ class Authority:
         self._own = own.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
 
     def pair(
-        self, name: str = "localhost", key: Key | None = None, begins: float = -1, ends: float = 30
+        self,
+        name: str = "localhost",
+        key: Key | None = None,
+        begins: float = -1,
+        ends: float = 30,
+        staple: bool = False,
     ) -> tuple[bytes, bytes]:
-        """A certificate for a name and its key, both PEM; it begins and ends so many days from now."""
+        """A certificate for a name and its key, both PEM; it begins and ends so many days from now.
+
+        `staple`: it says that servers must bring word of it from the authority too (RFC 7633).
+        """
         key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName([x509.DNSName(name), x509.DNSName(f"*.{name}")])
         made = self._builder(subject, key, begins, ends).add_extension(names, critical=False)
+        if staple:
+            made = made.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
         signed = made.sign(self._key, hashes.SHA256())
         return signed.public_bytes(Encoding.PEM), pem(key)
 
