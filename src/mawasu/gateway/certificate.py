@@ -77,7 +77,7 @@ def _leaf(files: Files, chain: bytes) -> Leaf:
 def _public_half(files: Files, key: bytes) -> object:
     """Raises PlatformError for what Envoy would not take either."""
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -87,8 +87,10 @@ def _public_half(files: Files, key: bytes) -> object:
         raise PlatformError(f"the private key in {files.key} is locked with a passphrase", hint) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise PlatformError(f"{files.key} holds no private key that can be read", "give it as PEM") from error
-    good = (isinstance(private, rsa.RSAPrivateKey) and private.key_size >= LEAST_RSA) or (
-        isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in CURVES
+    good = (
+        isinstance(private, ed25519.Ed25519PrivateKey)
+        or (isinstance(private, rsa.RSAPrivateKey) and private.key_size >= LEAST_RSA)
+        or (isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in CURVES)
     )
     if not good:
         hint = f"make one for ECDSA on P-256, or for RSA of {LEAST_RSA} bits or more"
