@@ -268,7 +268,8 @@ def limited(limits: Mapping[str, int], costs: Mapping[str, Mapping[str, int]], j
     Every path may be called with a key, with a token (given `jwks`), or by anybody.
     """
     paths = [path.removeprefix("/").replace("/", "__") for path in costs]
-    security: list[dict[str, list[str]]] = [{"key": []}, *([{"jwt": []}] if jwks else []), {}]
+    named = ["key", "jwt"] if jwks else ["key"]
+    security: Any = [*({name: []} for name in named), {}]
     described = json.loads(document(jwks, **dict.fromkeys(paths, security)))
     for path, taken in costs.items():
         described["paths"][path]["get"]["x-google-quota"] = {"metricCosts": dict(taken)}

@@ -10,6 +10,7 @@ import pytest
 from mawasu.gateway import listener
 from tests.gateway.conftest import Stand
 from tests.gateway.machinery import Answer, Backend, Issuer, call, limited, site
+from mawasu.words import Site
 
 AT = "/flight-delay/production"
 ISSUER = Issuer()
@@ -19,6 +20,7 @@ class Sites(msgspec.Struct):
     """A site of which `/one` costs 1 read, `/five` 5 reads, `/both` a read and a write, `/free` nothing."""
 
     stand: Stand
+    served: Site
     backend: Backend
     key: Callable[[str], str]
 
@@ -36,14 +38,15 @@ def sites(stand: Stand) -> Sites:
     costs = {"/one": {"reads": 1}, "/five": {"reads": 5}, "/both": {"reads": 1, "writes": 1}, "/free": {}}
     text = limited({"reads": 10, "writes": 3}, costs, {"keys": [ISSUER.jwk]})
     backend = stand.backend("limited")
-    stand.gateway.switch([site(backend.endpoint(), text)])
+    served = site(backend.endpoint(), text)
+    stand.gateway.switch([served])
 
     def key(consumer: str) -> str:
         token = stand.keys.create(consumer, ["*"])[1]
         stand.gateway.refresh_keys()
         return token
 
-    return Sites(stand, backend, key)
+    return Sites(stand, served, backend, key)
 
 
 def test_one_call_more_than_the_quota_is_refused_and_no_back_end_sees_it(sites: Sites) -> None:
@@ -116,6 +119,6 @@ def test_a_refused_caller_spends_nothing(sites: Sites) -> None:
 def test_a_switch_that_leaves_the_limits_alone_gives_nobody_more(sites: Sites) -> None:
     key = sites.key("patient")
     assert sites.statuses(11, "/one", x_api_key=key)[-1] == 429
-    sites.stand.gateway.switch(sites.stand.gateway.sites())
+    sites.stand.gateway.switch([sites.served])
     sites.key("somebody else")
     assert sites.get("/one", x_api_key=key).status == 429
