@@ -339,7 +339,7 @@ def test_a_key_that_everybody_can_read_is_warned_of(good: Stand, kept: Files) ->
 def test_a_key_that_mawasu_cannot_read_is_named_with_what_to_do(tmp_path: Path, authority: Authority) -> None:
     files = put(tmp_path, authority.pair())
     Path(files.key).chmod(0)
-    with somebody(), pytest.raises(PlatformError, match="cannot read .*: Permission denied") as refusal:
+    with somebody(), pytest.raises(PlatformError, match=r"cannot read .*: Permission denied") as refusal:
         read(files)
     assert "the user that mawasu runs as" in refusal.value.hint
 
