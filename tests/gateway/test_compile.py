@@ -102,8 +102,8 @@ def test_a_thousand_operations_compile_within_seconds() -> None:
     described: dict[str, Any] = {f"things{number}__{{id}}": [{"key": []}] for number in range(1000)}
     text = document(**described)
     began = time.perf_counter()
-    assert len(config_of(text, (KEY,)).routes) == 2000
-    assert time.perf_counter() - began < 20  # 2 s here, most of it the YAML parser
+    assert len(config_of(text, (KEY,)).routes) == 3000
+    assert time.perf_counter() - began < 10  # well under a second on a quiet machine
 
 
 if __name__ == "__main__":
