@@ -33,7 +33,7 @@ class Http2:
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self._scheme = "http" if context is None else "https"
-        self._state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self._state = h2.connection.H2Connection(h2.config.H2Configuration())
         self._state.initiate_connection()
         self._flush()
 
@@ -45,10 +45,11 @@ class Http2:
 
     def ask(self, method: str, path: str, more: Headers = (), body: bytes = b"", trailers: Headers = ()) -> Answer:
         """One request to its end. Status 0: the stream was reset or the connection closed without an answer."""
-        status, headers, said = 0, {}, b""
+        status, said = 0, b""
+        headers: dict[str, str] = {}
         for event in self.events(method, path, more, body, trailers):
             if isinstance(event, h2.events.ResponseReceived):
-                headers = dict(event.headers or ())
+                headers = {name.decode(): value.decode() for name, value in event.headers or ()}
                 status = int(headers[":status"])
             elif isinstance(event, h2.events.DataReceived):
                 said += event.data or b""
@@ -167,5 +168,5 @@ def status_of(frames: Sequence[Frame]) -> int:
     from hpack import Decoder
 
     decoder = Decoder()
-    found = [dict(decoder.decode(frame.data)) for frame in frames if isinstance(frame, HeadersFrame)]
-    return int(found[0][":status"]) if found else 0
+    found = [dict(decoder.decode(frame.data, raw=True)) for frame in frames if isinstance(frame, HeadersFrame)]
+    return int(found[0][b":status"]) if found else 0

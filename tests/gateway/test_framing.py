@@ -8,6 +8,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import h2.events
 import msgspec
@@ -30,7 +31,7 @@ from tests.gateway.http2 import (
 from tests.gateway.machinery import Backend, call, document, eventually, raw, read_answer, request, site
 
 AT = "/flight-delay/production"
-POST = {"post": {"security": []}}
+POST: dict[str, Any] = {"post": {"security": []}}
 SMUGGLED = f"GET {AT}/open?smuggled HTTP/1.1\r\nhost: x\r\n\r\n"
 
 

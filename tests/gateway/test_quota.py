@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from mawasu.gateway import listener
+from mawasu.words import Site
 from tests.gateway.conftest import Stand
 from tests.gateway.machinery import Answer, Backend, Issuer, call, limited, site
-from mawasu.words import Site
 
 AT = "/flight-delay/production"
 ISSUER = Issuer()

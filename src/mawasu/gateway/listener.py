@@ -32,6 +32,8 @@ SPENT = "RESOURCE_EXHAUSTED: The quota of this consumer is spent. A minute later
 TWO_CREDENTIALS = "More than one Jwt or API key in one request"
 BAD_PATH = "The path of the request is not allowed"
 CRITICAL_POLICY = "critical header"
+TUNNEL_POLICY = "tunnel"
+TUNNEL = "CONNECT is not served here"
 CRITICAL = "Jwt has a critical header that is not understood"
 
 CLUSTERS, ROUTES, AUTHN, QUOTAS = "clusters.json", "routes.json", "authn.json", "quotas.json"
@@ -120,7 +122,7 @@ def _filters(at: Edge, directory: str) -> list[Dict]:
         *_secure(at.hsts),
         _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
         _discovered(directory, FILTER, AUTHN, "jwt_authn.v3.JwtAuthentication"),
-        _typed("mawasu.critical", "extensions.filters.http.rbac.v3.RBAC", {"rules": _critical()}),
+        _typed("mawasu.refused", "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
         _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
@@ -143,14 +145,20 @@ def _secure(seconds: int) -> list[Dict]:
     return [_typed("mawasu.hsts", "extensions.filters.http.header_mutation.v3.HeaderMutation", body)]
 
 
-def _critical() -> Dict:
-    """RFC 7515, 4.1.11: a token whose critical header is not understood is refused, and none is understood here."""
+def _refusals() -> Dict:
+    """What no route and no token makes right.
+
+    RFC 7515, 4.1.11: a token whose critical header is not understood is refused, and none is understood here.
+    CONNECT has no route, and no end either: its body would be waited for before the router could say so.
+    """
     present = {"filter": METADATA, "path": [{"key": "header"}, {"key": "crit"}], "value": {"present_match": True}}
-    policy = {
+    critical = {
         "permissions": [{"any": True}],
         "principals": [{"sourced_metadata": {"metadata_matcher": present, "metadata_source": "DYNAMIC"}}],
     }
-    return {"action": "DENY", "policies": {CRITICAL_POLICY: policy}}
+    connect = {"header": {"name": ":method", "string_match": {"exact": "CONNECT"}}}
+    tunnel = {"permissions": [connect], "principals": [{"any": True}]}
+    return {"action": "DENY", "policies": {CRITICAL_POLICY: critical, TUNNEL_POLICY: tunnel}}
 
 
 def _replies() -> Dict:
@@ -173,6 +181,7 @@ def _replies() -> Dict:
             _reword(_refused(credentials.TWO), 401, TWO_CREDENTIALS, "invalid_request"),
             _reword(_refused(credentials.MALFORMED), 400, BAD_KEY),
             _reword(_refused(CRITICAL_POLICY), 401, CRITICAL, "invalid_token"),
+            _reword(_refused(TUNNEL_POLICY), 405, TUNNEL),
             _reword(_details("path_normalization_failed"), 400, BAD_PATH),
         ],
         "body_format": {"json_format": {"code": "%RESPONSE_CODE%", "message": "%LOCAL_REPLY_BODY%"}},

@@ -1,8 +1,8 @@
 """One Envoy: its files, its admin socket, and whether it took what it was told.
 
-Envoy follows four files of dynamic configuration by rename (file-based xDS: CDS, RDS, and ECDS for two filters). Each is told
-as a version named by its content, and has taken effect when the admin interface names that version; a refusal moves a
-counter instead. The listener is static and is never drained. See decisions/0005-envoy-by-files.md.
+Envoy follows four files of dynamic configuration by rename (file-based xDS: CDS, RDS, ECDS for two filters). Each is
+told as a version named by its content, and has taken effect when the admin interface names that version; a refusal
+moves a counter instead. The listener is static and is never drained. See decisions/0005-envoy-by-files.md.
 """
 
 from __future__ import annotations

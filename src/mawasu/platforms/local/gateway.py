@@ -68,7 +68,7 @@ class LocalGateway:
         threads: int | None = None,
     ) -> None:
         self._home = home
-        self._edge = msgspec.structs.replace(edge, tls=certificate is not None)
+        self._edge = msgspec.structs.replace(edge, tls=certificate is not None, heap=min(edge.heap, _memory() // 4))
         self._processes = processes
         self._threads = threads or min(4, os.cpu_count() or 1)
         self._table = Table(home)
@@ -287,6 +287,11 @@ def _parse(sites: Sequence[Site]) -> list[Served]:
     if faults:
         raise SpecError(tuple(faults))
     return served
+
+
+def _memory() -> int:
+    """Bytes of this machine, which the gateway shares with what it serves."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _log(home: Home) -> Path:
