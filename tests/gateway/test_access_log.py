@@ -26,7 +26,7 @@ class World(msgspec.Struct):
         return self.stand.gateway.log.with_name("access.jsonl").read_text()
 
     def line(self, what: str) -> dict[str, Any]:
-        """The one line with `what` in it."""
+        """The last line with `what` in it."""
         found: list[str] = []
 
         def there() -> bool:
@@ -34,8 +34,7 @@ class World(msgspec.Struct):
             return bool(found)
 
         eventually(there, f"a line about {what}")
-        (line,) = found
-        parsed: dict[str, Any] = json.loads(line)
+        parsed: dict[str, Any] = json.loads(found[-1])
         return parsed
 
 
