@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Generic, Self, cast
@@ -18,11 +17,9 @@ from mawasu.client.breaker import State
 from mawasu.client.cache import Memory, Redis
 from mawasu.client.call import ABSENT, Core, Settings
 from mawasu.client.credentials import Tokens, TokenSource, name_of
-from mawasu.client.effects import Pause, RenewSoon, Steps, Write
-from mawasu.client.portal import Portal, portal
-from mawasu.client.wire import Wire
-
-GRACE = 0.02  # seconds that a thread waits longer than its loop, so that the loop says what happened
+from mawasu.client.effects import Pause, Steps
+from mawasu.client.store import AsyncStore, Store
+from mawasu.client.wire import AsyncWire, Wire
 
 
 def _as_it_is(value: Any) -> Any:
@@ -73,7 +70,10 @@ class _Either(Generic[T]):
             )
         )
         self._connections = connections
-        self._wire = Wire(self._core.settings, connections)  # now: what TLS trusts takes a while to read
+        self._open()  # now, and not with the first page: what TLS trusts takes a while to read
+
+    def _open(self) -> None:
+        raise NotImplementedError
 
     @property
     def breaker(self) -> State:
@@ -91,12 +91,7 @@ class _Either(Generic[T]):
 
 
 class Api(_Either[T]):
-    """For threads: any number may share one, and a server may fork with it.
-
-    Leaves nothing behind but open connections; `close`, or `with`, ends them.
-    """
-
-    _process = 0  # whose connections these are; 0: nobody called yet
+    """For threads: any number may share one, and a server may fork with it."""
 
     def predict(
         self, item: Any, *, path: str = "/predict", unit: str = "", safe: bool = True, timeout: float | None = None
@@ -123,8 +118,7 @@ class Api(_Either[T]):
 
     def close(self) -> None:
         """Ends the connections."""
-        if self._process == os.getpid():
-            portal().wait(self._wire.close(), 2.0, lambda: None)
+        self._own_wire().close()
 
     def __enter__(self) -> Self:
         return self
@@ -132,33 +126,42 @@ class Api(_Either[T]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def _open(self) -> None:
+        cache = self._core.settings.cache
+        self._wire = Wire(self._core.settings, self._connections, Store(cache) if isinstance(cache, Redis) else None)
+        self._process = os.getpid()
+
+    def _own_wire(self) -> Wire:
+        if self._process != os.getpid():
+            with _forked:
+                if self._process != os.getpid():
+                    self._open()  # the other connections are our parent's
+        return self._wire
+
     def _run(self, steps: Steps[list[Answer[T]]]) -> list[Answer[T]]:
+        wire = self._own_wire()
         result: object = None
         try:
             while True:
-                effect, result = steps.send(result), None
+                effect = steps.send(result)
                 if isinstance(effect, Pause):
                     time.sleep(effect.seconds)
-                elif isinstance(effect, Write | RenewSoon):
-                    self._loop().start(partial(self._wire.start, effect))
+                    result = None
                 else:
-                    result = self._loop().wait(self._wire.do(effect), effect.timeout + GRACE, effect.late)
+                    result = wire.do(effect)
         except StopIteration as end:
             return cast("list[Answer[T]]", end.value)
         finally:
             steps.close()
 
-    def _loop(self) -> Portal:
-        if self._process != os.getpid():
-            with _forked:
-                if self._process and self._process != os.getpid():
-                    self._wire = Wire(self._core.settings, self._connections)  # the other is our parent's
-                self._process = os.getpid()
-        return portal()
-
 
 class AsyncApi(_Either[T]):
     """For one event loop of asyncio. As Api else."""
+
+    def _open(self) -> None:
+        cache = self._core.settings.cache
+        store = AsyncStore(cache) if isinstance(cache, Redis) else None
+        self._wire = AsyncWire(self._core.settings, self._connections, store)
 
     async def predict(
         self, item: Any, *, path: str = "/predict", unit: str = "", safe: bool = True, timeout: float | None = None
@@ -194,11 +197,10 @@ class AsyncApi(_Either[T]):
         result: object = None
         try:
             while True:
-                effect, result = steps.send(result), None
+                effect = steps.send(result)
                 if isinstance(effect, Pause):
                     await asyncio.sleep(effect.seconds)
-                elif isinstance(effect, Write | RenewSoon):
-                    self._wire.start(effect)
+                    result = None
                 else:
                     result = await self._wire.do(effect)
         except StopIteration as end:

@@ -103,11 +103,13 @@ class Core(Generic[T]):
 
     def _find(self, call: _Call) -> Steps[list[Answer[T] | None]]:
         """Fresh ones have the source cache; stale ones are for when no other comes."""
-        cache = self.settings.cache
-        most = (call.until - call.began) * CACHE_SHARE
-        timeout = min(cache.timeout, most) if isinstance(cache, Redis) else most
-        found = yield from self._kept.find(call.asked, timeout)
+        found = yield from self._kept.find(call.asked, self._cache_time(call))
         return [self._kept_answer(call, one) if one is not None else None for one in found]
+
+    def _cache_time(self, call: _Call) -> float:
+        cache, left = self.settings.cache, call.until - self._clock()
+        most = (call.until - call.began) * CACHE_SHARE
+        return min(cache.timeout, most, left) if isinstance(cache, Redis) else most
 
     def _kept_answer(self, call: _Call, one: Found) -> Answer[T] | None:
         value = self._decoded(one.value)
@@ -141,7 +143,7 @@ class Core(Generic[T]):
             outcome = self._judged(call, asked, came)
             self._account(permit, outcome, came)
             if isinstance(outcome, _Live):
-                age = yield from self._kept.keep(asked, outcome.texts, outcome.reply.headers)
+                age = yield from self._kept.keep(asked, outcome.texts, outcome.reply.headers, self._cache_time(call))
                 release = outcome.reply.headers.get("mawasu-release", "")
                 return [Answer(value, "live", release, None, call.request_id, age) for value in outcome.values]
             last = outcome

@@ -60,26 +60,28 @@ class Renew:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Write:
-    """Into the shared cache. Nobody waits for it."""
+    """Into the shared cache."""
 
     values: dict[str, bytes] = field(repr=False)
     seconds: float  # they may be kept
+    timeout: float
+
+    def late(self) -> None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class RenewSoon:
-    """Ask for a token, while the old one is still good. Nobody waits for it."""
+    """Ask for a token while the old one is still good: nobody waits for it."""
 
 
-Awaited = Send | Read | Renew
-Unawaited = Write | RenewSoon
-Effect = Awaited | Unawaited | Pause
+@dataclass(frozen=True, slots=True)
+class Pause:
+    seconds: float
+
+
+Effect = Send | Read | Write | Renew | RenewSoon | Pause
 
 R = TypeVar("R")
 Steps = Generator[Effect, Any, R]

@@ -50,7 +50,7 @@ class Kept:
                 entries[number] = entry
         return [self._usable(entry) if entry is not None else None for entry in entries]
 
-    def keep(self, asked: Asked, values: Sequence[str], headers: Mapping[str, str]) -> Steps[float]:
+    def keep(self, asked: Asked, values: Sequence[str], headers: Mapping[str, str], timeout: float) -> Steps[float]:
         """What the API answered, as long as it and the cache's owner say. Seconds of age it came with."""
         release = headers.get("mawasu-release", "")
         if release:
@@ -67,7 +67,8 @@ class Kept:
                 divided = Entry("", release, now, 0.0, life.fresh, life.stale, by_unit=True)
                 entries[self._key(asked, text, "")] = divided
         if isinstance(self._cache, Redis):
-            yield Write({key: packed(key, entry) for key, entry in entries.items()}, life.kept)
+            if timeout > 0:
+                yield Write({key: packed(key, entry) for key, entry in entries.items()}, life.kept, timeout)
         else:
             for key, entry in entries.items():
                 self._cache.put(key, entry)

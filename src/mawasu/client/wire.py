@@ -1,158 +1,190 @@
-"""Does what `call.py` asks for: HTTP by httpx, Redis, tokens. Lives in one event loop."""
+"""Does what `call.py` asks for: HTTP by httpcore, which is what httpx stands on, and tokens. Once for threads, once for
+an event loop; `do` never takes longer than the effect's timeout, and never raises for what the network does."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+import threading
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpcore
 
-from mawasu.client.breaker import Breaker
-from mawasu.client.cache import Redis
+from mawasu.client.aside import Aside
 from mawasu.client.call import Settings
-from mawasu.client.effects import Awaited, Lost, Read, Reply, Send, Unawaited, Write
+from mawasu.client.credentials import Tokens
+from mawasu.client.deadline import within
+from mawasu.client.effects import Effect, Lost, Pause, Read, Renew, RenewSoon, Reply, Send, Write
+from mawasu.client.pools import async_pool, pool
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis as Connection
+    from collections.abc import Mapping
+
+    from mawasu.client.store import AsyncStore, Store
 
 CONNECT_SHARE = 0.5  # of a request's time: a machine that is gone leaves enough to ask its neighbour
 LARGEST = 32 * 2**20  # bytes of an answer
-IDLE = 30.0  # seconds; less than the gateways we know wait before they close an idle connection
 log = logging.getLogger("mawasu.client")
 
 
 class Wire:
-    """`do` never takes longer than the effect's timeout, and never raises for what the network does."""
+    """For threads."""
 
-    def __init__(self, settings: Settings[Any], connections: int) -> None:
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE)
-        self._http = httpx.AsyncClient(base_url=settings.base, limits=limits)
-        self._tokens = settings.tokens
-        self._store = Store(settings.cache) if isinstance(settings.cache, Redis) else None
-        self._renewing: asyncio.Task[str] | None = None
-        self._background: set[asyncio.Task[object]] = set()
+    def __init__(self, settings: Settings[Any], connections: int, store: Store | None) -> None:
+        self._pool = pool(settings.base, connections)
+        self._base, self._tokens, self._store = settings.base, settings.tokens, store
+        self._lock = threading.Lock()
+        self._renewing: Aside[str] | None = None
 
-    async def do(self, effect: Awaited) -> object:
+    def do(self, effect: Effect) -> object:
+        """Pauses are the caller's, who has his own way to wait."""
+        if isinstance(effect, Send):
+            return self._send(effect)
+        if isinstance(effect, Read | Write):
+            return self._store.do(effect) if self._store else effect.late()
+        assert not isinstance(effect, Pause)
+        renewing = self._renew()
+        if isinstance(effect, RenewSoon):
+            return None
+        try:
+            return renewing.result(effect.timeout)
+        except TimeoutError:
+            return effect.late()
+
+    def close(self) -> None:
+        self._pool.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _send(self, effect: Send) -> Reply | Lost:
+        try:
+            with (
+                within(effect.timeout),
+                self._pool.stream("POST", self._base + effect.path, **_request(effect)) as came,
+            ):
+                body = bytearray()
+                for chunk in came.iter_stream():
+                    body += chunk
+                    if len(body) > LARGEST:
+                        return _too_large()
+                return _reply(came, bytes(body))
+        except _ERRORS as error:
+            return _lost(effect, error)
+
+    def _renew(self) -> Aside[str]:
+        """One for all who wait. Who comes next has the token that came too late for who asked."""
+        tokens = self._tokens
+        assert tokens is not None
+        with self._lock:
+            if self._renewing is None or self._renewing.done:
+                self._renewing = Aside(lambda: _renewed(tokens))
+            return self._renewing
+
+
+class AsyncWire:
+    """For one event loop."""
+
+    def __init__(self, settings: Settings[Any], connections: int, store: AsyncStore | None) -> None:
+        self._pool = async_pool(settings.base, connections)
+        self._base, self._tokens, self._store = settings.base, settings.tokens, store
+        self._renewing: asyncio.Future[str] | None = None
+
+    async def do(self, effect: Effect) -> object:
+        """Pauses are the caller's."""
+        if isinstance(effect, RenewSoon):
+            self._renew()
+            return None
+        assert not isinstance(effect, Pause)
         try:
             async with asyncio.timeout(effect.timeout):
                 if isinstance(effect, Send):
                     return await self._send(effect)
-                if isinstance(effect, Read):
-                    return await self._store.read(effect) if self._store else effect.late()
-                return await asyncio.shield(self._renew())  # who comes next has the token that came too late for us
+                if isinstance(effect, Renew):
+                    return await asyncio.shield(self._renew())
+                return await self._store.do(effect) if self._store else effect.late()
         except TimeoutError:
             return effect.late()
 
-    def start(self, effect: Unawaited) -> None:
-        """Without waiting for it; on the loop."""
-        if isinstance(effect, Write):
-            if self._store is not None:
-                self._keep(asyncio.ensure_future(self._store.write(effect)))
-        else:
-            self._renew()
-
     async def close(self) -> None:
-        if self._background:
-            await asyncio.wait(self._background, timeout=1.0)
-        await self._http.aclose()
+        await self._pool.aclose()
         if self._store is not None:
             await self._store.close()
 
     async def _send(self, effect: Send) -> Reply | Lost:
-        timeout = httpx.Timeout(effect.timeout, connect=effect.timeout * CONNECT_SHARE)
         try:
-            async with self._http.stream(
-                "POST", effect.path, content=effect.body, headers=effect.headers, timeout=timeout
-            ) as response:
+            async with self._pool.stream("POST", self._base + effect.path, **_request(effect)) as came:
                 body = bytearray()
-                async for chunk in response.aiter_bytes():
+                async for chunk in came.aiter_stream():
                     body += chunk
                     if len(body) > LARGEST:
-                        return Lost("garbage", f"the answer is larger than {LARGEST} bytes", sent=True)
-                return Reply(response.status_code, {**response.headers}, bytes(body))
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return Lost("unreachable", f"no connection: {_why(error)}", sent=False)
-        except httpx.TimeoutException:
-            return effect.late()
-        except httpx.DecodingError:
-            return Lost("garbage", "the answer's content-encoding is broken", sent=True)
-        except httpx.RequestError as error:
-            return Lost("unreachable", f"the connection was cut: {_why(error)}", sent=True)
+                        return _too_large()
+                return _reply(came, bytes(body))
+        except _ERRORS as error:
+            return _lost(effect, error)
 
-    def _renew(self) -> asyncio.Task[str]:
-        """One for all who wait."""
+    def _renew(self) -> asyncio.Future[str]:
+        """As Wire's."""
+        tokens = self._tokens
+        assert tokens is not None
         if self._renewing is None or self._renewing.done():
-            self._renewing = asyncio.ensure_future(self._renewed())
-            self._keep(self._renewing)
+            loop = asyncio.get_running_loop()
+            self._renewing = future = loop.create_future()
+
+            def told(why: str) -> None:
+                if not future.done():
+                    future.set_result(why)
+
+            def renew() -> None:
+                why = _renewed(tokens)
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(told, why)
+
+            threading.Thread(target=renew, name="mawasu.client", daemon=True).start()
         return self._renewing
 
-    async def _renewed(self) -> str:
-        assert self._tokens is not None
-        try:
-            self._tokens.got(await asyncio.to_thread(self._tokens.source))
-        except Exception as error:  # noqa: BLE001 - a source is anybody's code, and the page lives on without a token
-            why = f"{type(error).__name__}: {_why(error)}"
-            self._tokens.failed(why)
-            log.warning("no token: %s", why)
-            return why
-        return ""
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+# ---------------------------------------------------------------------------------------- what both have
+
+_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError)
 
 
-class Store:
-    """Redis, which may be slow or away: then it is as good as empty, and left alone for a while."""
+def _request(effect: Send) -> dict[str, Any]:
+    timeout = dict.fromkeys(("read", "write", "pool"), effect.timeout)
+    timeout["connect"] = effect.timeout * CONNECT_SHARE
+    headers: Mapping[str, str] = effect.headers
+    return {"headers": list(headers.items()), "content": effect.body, "extensions": {"timeout": timeout}}
 
-    def __init__(self, settings: Redis) -> None:
-        try:
-            from redis import asyncio as redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-            from redis.exceptions import RedisError
-        except ImportError as error:
-            raise ImportError("a cache in Redis needs: pip install 'mawasu-client[redis]'") from error
-        self._errors: tuple[type[Exception], ...] = (RedisError, OSError, ValueError)
-        self._timeout = settings.timeout
-        self._redis: Connection = redis.Redis.from_url(
-            settings.url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
-        )
-        self._breaker = Breaker()
 
-    async def read(self, effect: Read) -> list[bytes | None]:
-        found = await self._try(self._redis.mget(effect.keys))
-        return found if found is not None else effect.late()
+def _reply(came: httpcore.Response, body: bytes) -> Reply:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in came.headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Reply(came.status, headers, body)
 
-    async def write(self, effect: Write) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for key, value in effect.values.items():
-            pipeline.set(key, value, px=max(1, int(effect.seconds * 1000)))
-        await self._try(pipeline.execute())
 
-    async def close(self) -> None:
-        await self._redis.aclose()
+def _lost(effect: Send, error: Exception) -> Lost:
+    if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.ProxyError):
+        return Lost("unreachable", f"no connection: {_why(error)}", sent=False)
+    if isinstance(error, httpcore.TimeoutException):
+        return effect.late()
+    return Lost("unreachable", f"the connection was cut: {_why(error)}", sent=True)
 
-    async def _try(self, work: Awaitable[Any]) -> Any:
-        """None when it did not work."""
-        permit = self._breaker.permit()
-        if not permit:
-            work.close()  # type: ignore[attr-defined] # a coroutine that nobody will await
-            return None
-        try:
-            async with asyncio.timeout(self._timeout):
-                found = await work
-        except self._errors as error:  # TimeoutError is an OSError
-            if rest := self._breaker.bad(permit):
-                log.warning("Redis is left alone for %.1f s: %s", rest, type(error).__name__)
-            return None
-        except asyncio.CancelledError:
-            self._breaker.bad(permit)  # it was waited for as long as the call allowed
-            raise
-        self._breaker.good(permit)
-        return found
+
+def _too_large() -> Lost:
+    return Lost("garbage", f"the answer is larger than {LARGEST} bytes", sent=True)
+
+
+def _renewed(tokens: Tokens) -> str:
+    """Why not; "" when there is a new one."""
+    try:
+        tokens.got(tokens.source())
+    except Exception as error:  # noqa: BLE001 - a source is anybody's code, and the page lives on without a token
+        why = f"{type(error).__name__}: {_why(error)}"
+        tokens.failed(why)
+        log.warning("no token: %s", why)
+        return why
+    return ""
 
 
 def _why(error: Exception) -> str:
