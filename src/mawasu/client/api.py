@@ -65,7 +65,7 @@ class _Either(Generic[T]):
                 retries=retries,
                 fallback=fallback,
                 decode=decode,
-                cache=cache or Memory(),
+                cache=Memory() if cache is None else cache,  # an empty Memory is false
                 on_call=on_call,
             )
         )
@@ -84,6 +84,8 @@ class _Either(Generic[T]):
         self, items: Sequence[Any], many: bool, path: str, unit: str, safe: bool, timeout: float | None
     ) -> Steps[list[Answer[T]]]:
         unit = _header("unit", unit) if unit else ""
+        if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+            raise ValueError("a path begins with / and is written as in an address")
         return self._core.predict(items, many=many, path=path, unit=unit, safe=safe, timeout=timeout)
 
     def __repr__(self) -> str:
