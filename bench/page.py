@@ -26,7 +26,7 @@ from typing import Any
 
 BUDGET = 0.2  # seconds that the page gives its model
 SLOW = 1.0  # seconds that a slow API takes
-DRIP = 0.1  # seconds between two bytes of an answer that drips
+DRIP = 0.05  # seconds between two bytes of an answer that drips
 FALLBACK = {"delay": None}
 MODES = ("well", "killed", "stopped", "slow", "dripping", "500", "garbage")
 READERS = 4

@@ -198,7 +198,9 @@ def test_an_api_that_says_when_to_come_back_is_left_alone_until_then_but_not_for
         ({"cache-control": "max-age=60, must-revalidate, stale-if-error=60"}, (60, 0)),
         ({"cache-control": "max-age=60", "vary": "Accept, X-Api-Key"}, (60, 0)),
         ({"cache-control": "max-age=60", "vary": "*"}, (0, 0)),
-        ({"cache-control": "max-age=60", "vary": "accept-language"}, (0, 0)),
+        ({"cache-control": "max-age=60", "vary": "accept-language"}, (60, 0)),  # we never send one
+        ({"cache-control": "max-age=60", "vary": "X-Request-Id"}, (0, 0)),
+        ({"cache-control": "private, max-age=60, stale-while-revalidate=9, stale-if-error=30"}, (60, 30)),  # mawasu's
     ],
 )
 def test_the_api_says_how_long_its_answers_are_good(headers: dict[str, str], expected: tuple[float, float]) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 UNIT = "mawasu-unit"
-FIXED = frozenset({"accept", "accept-encoding", "content-type", "authorization", "x-api-key", "user-agent", "origin"})
-"""Headers that one Api always sends alike, or that its keys in the cache already stand for."""
+OWN = frozenset({"*", "x-request-id", "mawasu-deadline", "content-length"})
+"""Request headers that differ from call to call. The others an Api always sends alike, or never."""
 
 _DIRECTIVE = re.compile(r'([!#$%&\'*+.^_`|~\w-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,";]+)))?')
 
@@ -40,7 +40,7 @@ def lifetime(headers: Mapping[str, str], *, ttl: float, stale: float) -> Lifetim
     said = directives(headers.get("cache-control", ""))
     varied = {name.strip().lower() for name in headers.get("vary", "").split(",") if name.strip()}
     age = _seconds(headers.get("age", "0")) or 0.0
-    if said.keys() & {"no-store", "no-cache"} or varied - FIXED - {UNIT}:
+    if said.keys() & {"no-store", "no-cache"} or varied & OWN:
         return Lifetime(0.0, 0.0, age, by_unit=False)
     fresh = max(0.0, (_seconds(said["max-age"]) or 0.0) - age) if "max-age" in said else ttl
     longer = 0.0 if "must-revalidate" in said else max(stale, _seconds(said.get("stale-if-error", "")) or 0.0)

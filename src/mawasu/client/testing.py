@@ -64,10 +64,11 @@ class FakeApi:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/fake/production"
 
-    def answer(self, value: Any, *, release: str = RELEASE, cache_control: str = "no-store") -> None:
+    def answer(self, value: Any, *, release: str = RELEASE, cache_control: str = "no-store", vary: str = "") -> None:
         """Every item by this value, or by what it makes of the item if it can be called."""
         made = value if callable(value) else lambda _: value
-        self._behave(_Manner(made, {"mawasu-release": release, "cache-control": cache_control}))
+        headers = {"mawasu-release": release, "cache-control": cache_control}
+        self._behave(_Manner(made, headers | ({"vary": vary} if vary else {})))
 
     def fail(self, status: int = 500, message: str = "the fake fails", *, retry_after: int | None = None) -> None:
         body = json.dumps({"code": status, "message": message}).encode()
