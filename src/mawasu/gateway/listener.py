@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import credentials, edge, routes
+from mawasu.gateway import credentials, edge, limiter, routes
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 from mawasu.gateway.edge import Edge
 
@@ -28,6 +28,7 @@ NO_KEY = (
 BAD_KEY = "INVALID_ARGUMENT: API key not valid. Please pass a valid API key."
 OLD_KEY = "INVALID_ARGUMENT: API key expired. Please renew the API key."
 OTHER_KEY = "PERMISSION_DENIED: The API key is not allowed to call this API."
+SPENT = "RESOURCE_EXHAUSTED: The quota of this consumer is spent. A minute later there is more."
 TWO_CREDENTIALS = "More than one Jwt or API key in one request"
 BAD_PATH = "The path of the request is not allowed"
 CRITICAL_POLICY = "critical header"
@@ -35,7 +36,8 @@ TUNNEL_POLICY = "tunnel"
 TUNNEL = "CONNECT is not served here"
 CRITICAL = "Jwt has a critical header that is not understood"
 
-CLUSTERS, ROUTES, AUTHN = "clusters.json", "routes.json", "authn.json"
+CLUSTERS, ROUTES, AUTHN, QUOTAS = "clusters.json", "routes.json", "authn.json", "quotas.json"
+FILES = (CLUSTERS, ROUTES, AUTHN, QUOTAS)
 
 
 def bootstrap(at: Edge, directory: str, access_log: str) -> Dict:
@@ -115,17 +117,22 @@ def _manager(at: Edge, directory: str, access_log: str) -> Dict:
 
 
 def _filters(at: Edge, directory: str) -> list[Dict]:
-    kind = f"{TYPE}extensions.filters.http.jwt_authn.v3.JwtAuthentication"
-    discovery = {"config_source": _source(directory, AUTHN), "type_urls": [kind]}
     body = {"max_request_bytes": LARGEST_BODY}
     return [
         *_secure(at.hsts),
         _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
-        {"name": FILTER, "config_discovery": discovery},
+        _discovered(directory, FILTER, AUTHN, "jwt_authn.v3.JwtAuthentication"),
         _typed("mawasu.refused", "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
+        _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
     ]
+
+
+def _discovered(directory: str, name: str, file: str, kind: str) -> Dict:
+    """A filter that Envoy finds in a file, and replaces when the file is another (ECDS)."""
+    urls = [f"{TYPE}extensions.filters.http.{kind}"]
+    return {"name": name, "config_discovery": {"config_source": _source(directory, file), "type_urls": urls}}
 
 
 def _secure(seconds: int) -> list[Dict]:
@@ -170,6 +177,7 @@ def _replies() -> Dict:
             _reword(f"{failure} == 'Audiences in Jwt are not allowed'", 403, OTHER_KEY),
             _reword(f"{failure} == 'Jwt is expired'", 400, OLD_KEY),
             _reword(f"{failure} != 'Jwt is missing'", 400, BAD_KEY),
+            _reword(_details("local_rate_limited"), 429, SPENT),
             _reword(_refused(credentials.TWO), 401, TWO_CREDENTIALS, "invalid_request"),
             _reword(_refused(credentials.MALFORMED), 400, BAD_KEY),
             _reword(_refused(CRITICAL_POLICY), 401, CRITICAL, "invalid_token"),

@@ -22,7 +22,7 @@ from mawasu.gateway import envoy as compiled
 from mawasu.gateway.certificate import Certificate, Files
 from mawasu.gateway.edge import Edge
 from mawasu.gateway.forms import Served
-from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
+from mawasu.gateway.listener import AUTHN, FILES, ROUTES
 from mawasu.gateway.openapi import parse_site
 from mawasu.home import Home
 from mawasu.platforms.local.envoy import POLL, Envoy
@@ -228,12 +228,7 @@ class Table:
 
     def lay_out(self, sites: Sequence[Site]) -> dict[str, str]:
         """Write the files for an Envoy that is not running yet; returns the versions it must take."""
-        new = self._compile(sites)
-        return {
-            CLUSTERS: self.envoy.write(CLUSTERS, new.cluster_resources()),
-            ROUTES: self.envoy.write(ROUTES, new.route_resources()),
-            AUTHN: self.envoy.write(AUTHN, new.filter_resources()),
-        }
+        return self._write(self._compile(sites))
 
     def apply(self, sites: Sequence[Site]) -> None:
         """Serve exactly these sites, by way of a state in which old and new routes both work.
@@ -247,37 +242,37 @@ class Table:
             return
         both = new.beside(old)
         try:
-            self.envoy.tell({CLUSTERS: both.cluster_resources(), AUTHN: both.filter_resources()}, PATIENCE)
-            self.envoy.tell({ROUTES: new.route_resources()}, PATIENCE)
+            self.envoy.tell(_but_routes(both), PATIENCE)
+            self.envoy.tell({ROUTES: new.files()[ROUTES]}, PATIENCE)
         except PlatformError:
-            self._put_back(old)
+            self._write(old)
             raise
-        self.envoy.tell({CLUSTERS: new.cluster_resources(), AUTHN: new.filter_resources()}, PATIENCE)
+        self.envoy.tell(_but_routes(new), PATIENCE)
 
     def refresh_keys(self) -> None:
         """Change the key set in what is served now, and nothing else."""
         served = self._served()
         if served == compiled.EMPTY:
             return
-        filters = served.with_keys(KeyRing(self._home).list()).filter_resources()
+        filters = served.with_keys(KeyRing(self._home).list()).files()[AUTHN]
         if self.envoy.bootstrap() is None:
             self.envoy.write(AUTHN, filters)
         else:
             self.envoy.tell({AUTHN: filters}, PATIENCE)
 
-    def _put_back(self, old: compiled.Config) -> None:
-        self.envoy.write(ROUTES, old.route_resources())
-        self.envoy.write(CLUSTERS, old.cluster_resources())
-        self.envoy.write(AUTHN, old.filter_resources())
+    def _write(self, config: compiled.Config) -> dict[str, str]:
+        return {file: self.envoy.write(file, resources) for file, resources in config.files().items()}
 
     def _compile(self, sites: Sequence[Site]) -> compiled.Config:
         return compiled.compile(_parse(sites), KeyRing(self._home).list(), _trust())
 
     def _served(self) -> compiled.Config:
-        clusters, table, filters = (self.envoy.read(file) for file in (CLUSTERS, ROUTES, AUTHN))
-        if clusters is None or table is None or filters is None:
-            return compiled.EMPTY
-        return compiled.read(clusters, table, filters)
+        files = {file: found for file in FILES if (found := self.envoy.read(file)) is not None}
+        return compiled.read(files) if len(files) == len(FILES) else compiled.EMPTY
+
+
+def _but_routes(config: compiled.Config) -> dict[str, list[compiled.Dict]]:
+    return {file: resources for file, resources in config.files().items() if file != ROUTES}
 
 
 def _parse(sites: Sequence[Site]) -> list[Served]:
