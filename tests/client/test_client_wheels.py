@@ -83,7 +83,7 @@ def test_extras_bring_what_their_parts_need(client: Path, tmp_path: Path) -> Non
     environment = Environment(tmp_path / "env")
     with pytest.raises(subprocess.CalledProcessError):
         environment.python("-c", "import google.auth")
-    environment.uv("pip", "install", "-q", f"mawasu-client[google,redis] @ {client.as_uri()}")
+    environment.uv("pip", "install", "-q", f"mawasu-client[google] @ {client.as_uri()}")
     use = (
         "from mawasu.client import Api, Redis; from mawasu.client.google import IdToken; import google.auth.crypt\n"
         "Api('http://a', cache=Redis('redis://localhost'), token=IdToken('b'))\n"

@@ -130,7 +130,9 @@ class Api(_Either[T]):
 
     def _open(self) -> None:
         cache = self._core.settings.cache
-        self._wire = Wire(self._core.settings, self._connections, Store(cache) if isinstance(cache, Redis) else None)
+        self._wire = Wire(
+            self._core.settings, self._connections, Store(cache.url) if isinstance(cache, Redis) else None
+        )
         self._process = os.getpid()
 
     def _own_wire(self) -> Wire:
@@ -162,7 +164,7 @@ class AsyncApi(_Either[T]):
 
     def _open(self) -> None:
         cache = self._core.settings.cache
-        store = AsyncStore(cache) if isinstance(cache, Redis) else None
+        store = AsyncStore(cache.url) if isinstance(cache, Redis) else None
         self._wire = AsyncWire(self._core.settings, self._connections, store)
 
     async def predict(

@@ -63,10 +63,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """In a Redis or Valkey, for all processes of a site: needs `mawasu-client[redis]`.
+    """In a Redis or Valkey, for all processes of a site.
 
-    url: redis://, rediss:// or unix://. `timeout` in seconds is all that a look-up may cost; a Redis that does not keep
-    to it is left alone for a while. `ttl` and `stale` as for Memory.
+    url: `redis://[user][:password]@host[:port][/db]`, `rediss://` with TLS (`?ca=` names a file of certificates to
+    trust), or `unix:///path`. `timeout` in seconds is all that a look-up may cost; a Redis that does not keep to it is
+    left alone for a while. `ttl` and `stale` as for Memory.
     """
 
     url: str

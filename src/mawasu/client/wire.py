@@ -14,7 +14,7 @@ from mawasu.client.aside import Aside
 from mawasu.client.call import Settings
 from mawasu.client.credentials import Tokens
 from mawasu.client.deadline import within
-from mawasu.client.effects import Effect, Lost, Pause, Read, Renew, RenewSoon, Reply, Send, Write
+from mawasu.client.effects import Effect, Lost, Pause, Read, RenewSoon, Reply, Send, Write
 from mawasu.client.pools import async_pool, pool
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ class AsyncWire:
         if isinstance(effect, RenewSoon):
             self._renew()
             return None
+        if isinstance(effect, Read | Write):
+            return await self._store.do(effect) if self._store else effect.late()
         assert not isinstance(effect, Pause)
         try:
             async with asyncio.timeout(effect.timeout):
                 if isinstance(effect, Send):
                     return await self._send(effect)
-                if isinstance(effect, Renew):
-                    return await asyncio.shield(self._renew())
-                return await self._store.do(effect) if self._store else effect.late()
+                return await asyncio.shield(self._renew())
         except TimeoutError:
             return effect.late()
 
