@@ -5,34 +5,61 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench import page
+from bench import page, readers
+from bench.redis_server import RedisServer
 from bench.report import Report
 
-SECONDS = 5.0  # each state
+SECONDS = 2.0  # each state
 OWN = 0.02  # seconds, at p99, that the page may take beside its model
+PAGES = 50  # different ones, where a Redis keeps their answers
+CALLERS = {
+    "threads": "mawasu.client, a thread for each reader",
+    "loop": "mawasu.client, an event loop for all",
+    "redis": "mawasu.client, threads, answers kept in a Redis",
+    "httpx": "plain httpx: one client, a time-out, the fall-back for every error",
+}
 
 
 def measure(quick: bool) -> list[Report]:
-    reports = []
-    for caller in page.CALLERS:
-        report = Report(
-            {"mawasu": "a page by mawasu.client", "naive": "the same page by plain httpx (one client, a time-out)"}[
-                caller
-            ],
-            [
-                f"{page.READERS} readers, each again 10 ms after its page came; the page gives its model "
-                f"{page.BUDGET * 1000:.0f} ms, and has a fall-back"
-            ],
-        )
-        with tempfile.TemporaryDirectory() as top, page.living(Path(top), caller) as world:
-            world.read(visits=1 if quick else 20)  # the first calls open connections
-            for mode in page.MODES:
-                world.recover()
-                world.become(mode)
-                seen = world.read(visits=2) if quick else world.read(seconds=SECONDS)
-                note = " ".join(f"{count} {source}" for source, count in sorted(seen.sources.items()))
-                limit = (page.BUDGET + OWN) * 1000 if caller == "mawasu" else None
-                report.add(f"API {mode}: p99", [seen.p99 * 1000], limit=limit, note=f"{note}; {seen.calls} calls came")
-                report.add(f"API {mode}: p50", [sorted(seen.seconds)[len(seen.seconds) // 2] * 1000])
-        reports.append(report)
-    return reports
+    return [_report(caller, quick) for caller in CALLERS]
+
+
+def _report(caller: str, quick: bool) -> Report:
+    report = Report(
+        f"a page by {CALLERS[caller]}",
+        [
+            f"{readers.READERS} readers, each again {readers.REST * 1000:.0f} ms after its page came; "
+            f"the page gives its model {page.BUDGET * 1000:.0f} ms"
+        ],
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        top = Path(directory)
+        if caller == "redis":
+            with (
+                RedisServer(top) as redis,
+                readers.living(top, "threads", redis=redis.url, pages=PAGES) as world,
+            ):
+                _fill(report, world, quick, ours=True)
+                world.become("killed")
+                redis.stall()
+                _row(report, world, "killed, Redis stopped", quick, ours=True)
+        else:
+            with readers.living(top, caller) as world:
+                _fill(report, world, quick, ours=caller != "httpx")
+    return report
+
+
+def _fill(report: Report, world: readers.World, quick: bool, *, ours: bool) -> None:
+    world.read(visits=20)  # the first calls open connections
+    for mode in readers.MODES:
+        world.recover()
+        world.become(mode)
+        _row(report, world, mode, quick, ours=ours)
+
+
+def _row(report: Report, world: readers.World, state: str, quick: bool, *, ours: bool) -> None:
+    seen = world.read(visits=2) if quick else world.read(seconds=SECONDS)
+    came = " ".join(f"{count} {source}" for source, count in sorted(seen.sources.items()))
+    limit = (page.BUDGET + OWN) * 1000 if ours else None
+    note = f"p50 {seen.p50 * 1000:.1f}; {came}; {seen.calls} calls came"
+    report.add(f"API {state}: p99", [seen.p99 * 1000], limit=limit, note=note)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
+import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bench.redis_server import RedisServer
+from bench.world import free_port
 
 from mawasu.client import Memory, Redis
 from mawasu.client.cache import Entry, packed, unpacked
 from mawasu.client.testing import FakeApi
 from tests.client.conftest import Caller, Made
-from tests.client.redis_server import RedisServer
+from tests.gateway.certificates import Authority, put
 
 KEEP = "max-age=60, stale-if-error=600"
 LATE = 5.0
@@ -22,9 +25,15 @@ LATE = 5.0
 Keeping = Callable[..., Caller]
 
 
+@contextlib.contextmanager
+def short_lived(*options: str) -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory() as directory, RedisServer(Path(directory), *options) as one:
+        yield one
+
+
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory() as directory, RedisServer(Path(directory)) as one:  # short: it holds a socket
+    with short_lived() as one:
         yield one
 
 
@@ -148,6 +157,26 @@ def test_what_is_not_ours_in_redis_is_never_an_answer(
     assert api.predict({}).source == "live"
 
 
+def test_a_redis_behind_tls_and_a_password_is_used_by_those_who_know_it(
+    fake: FakeApi, caller: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority, port = Authority(), free_port()
+    (trusted,) = authority.context().get_ca_certs(binary_form=True)
+    (tmp_path / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(trusted))
+    pair = put(tmp_path, authority.pair())
+    told = f"--tls-port {port} --tls-auth-clients no --tls-cert-file {pair.certificate} --tls-key-file {pair.key}"
+    fake.answer(1, cache_control=KEEP)
+    with short_lived("--requirepass", "p@ss", *told.split()):
+        url = f"rediss://:{{}}@localhost:{port}/1?ca={tmp_path}/ca.pem"
+        api = caller(fake.url, cache=Redis(url.format("p%40ss"), timeout=LATE), timeout=20)
+        assert [api.predict({}).source for _ in range(2)] == ["live", "cache"]
+        stranger = caller(fake.url, cache=Redis(url.format("guess"), timeout=LATE), timeout=20)
+        assert [stranger.predict({}).source for _ in range(6)] == ["live"] * 6
+    assert "Redis is left alone" in caplog.text
+    assert "WRONGPASS" in caplog.text
+    assert "guess" not in caplog.text
+
+
 def test_an_answer_under_another_key_is_not_taken() -> None:
     entry = Entry("1", "sha256:1", 1.0, 0.0, 60.0, 0.0)
     assert unpacked("a", packed("a", entry)) == entry
@@ -161,11 +190,11 @@ def test_a_redis_that_hangs_costs_its_time_only_and_is_then_left_alone(
     fake.answer(1, cache_control=KEEP)
     api = caller(fake.url, cache=Redis(redis.url, timeout=0.05), timeout=10)
     api.predict({"n": -1})
-    redis.signal(signal.SIGSTOP)
+    redis.stall()
     began = time.monotonic()
     assert [api.predict({"n": n}).source for n in range(30)] == ["live"] * 30
     assert time.monotonic() - began < LATE
-    redis.signal(signal.SIGCONT)
+    redis.wake()
     until(lambda: api.predict({"n": 1000}).source == "cache")
 
 
@@ -173,7 +202,7 @@ def test_a_redis_that_is_gone_is_as_good_as_empty_and_found_again(
     fake: FakeApi, caller: Made, redis: RedisServer
 ) -> None:
     fake.answer(1, cache_control=KEEP)
-    redis.kill()
+    redis.close()
     api = caller(fake.url, cache=Redis(redis.url), timeout=10)
     assert [api.predict({"n": 1}).source for _ in range(10)] == ["live"] * 10
     redis.start()

@@ -1,4 +1,4 @@
-"""A real Redis on a Unix socket, which can be stopped, woken and killed."""
+"""A real Redis of one's own, on a Unix socket: it can be stalled, woken and ended, and keeps nothing on disk."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import Self
 
 
 class RedisServer:
-    def __init__(self, directory: Path) -> None:
+    """Debian's `redis-server`, or Valkey's. `directory`: short, because the path of a socket must be."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
         self.path = directory / "r"
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -22,9 +25,9 @@ class RedisServer:
         return f"unix://{self.path}"
 
     def start(self) -> None:
-        program = shutil.which("redis-server")
+        program = shutil.which("redis-server") or shutil.which("valkey-server")
         assert program, "tools/setup.sh installs redis-server"
-        told = ["--port", "0", "--unixsocket", str(self.path), "--save", "", "--appendonly", "no"]
+        told = ["--port", "0", "--unixsocket", str(self.path), "--save", "", "--appendonly", "no", *self._options]
         self._process = subprocess.Popen([program, *told], cwd=self.path.parent, stdout=subprocess.DEVNULL)
         give_up = time.monotonic() + 20
         while not self.path.exists():
@@ -41,15 +44,19 @@ class RedisServer:
             return line.recv(65536)
 
     def held(self) -> list[str]:
-        return [line for line in self.say("KEYS", "mawasu:*").decode().split("\r\n") if line.startswith("mawasu:")]
+        return [line for line in self.say("KEYS", "*").decode().split("\r\n") if line[:1] not in ("", "*", "$")]
 
-    def signal(self, number: signal.Signals) -> None:
+    def stall(self) -> None:
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGSTOP)
 
-    def kill(self) -> None:
+    def wake(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
         if self._process is not None:
-            self._process.kill()
+            self._process.kill()  # also one that is stalled
             self._process.wait()
             self._process = None
         self.path.unlink(missing_ok=True)
@@ -58,4 +65,4 @@ class RedisServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        self.close()
