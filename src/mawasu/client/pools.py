@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,27 +19,33 @@ IDLE = 30.0  # seconds; less than the gateways we know wait before they close an
 
 def pool(base: str, connections: int, *, proxied: bool = True) -> httpcore.ConnectionPool:
     """For threads."""
-    told = {**_common(connections), "network_backend": Backend()}
     proxy = _proxy(base) if proxied else {}
+    told = {**_common(connections, base, proxy), "network_backend": Backend()}
     return httpcore.HTTPProxy(**proxy, **told) if proxy else httpcore.ConnectionPool(**told)
 
 
 def async_pool(base: str, connections: int) -> httpcore.AsyncConnectionPool:
     """For one event loop."""
-    told, proxy = _common(connections), _proxy(base)
+    proxy = _proxy(base)
+    told = _common(connections, base, proxy)
     return httpcore.AsyncHTTPProxy(**proxy, **told) if proxy else httpcore.AsyncConnectionPool(**told)
 
 
-def _common(connections: int) -> dict[str, Any]:
-    """Certificates are trusted as httpx does: certifi's list, unless SSL_CERT_FILE or SSL_CERT_DIR say others."""
-    directory = os.environ.get("SSL_CERT_DIR") or None
-    file = os.environ.get("SSL_CERT_FILE") or (None if directory else certifi.where())
+def _common(connections: int, base: str, proxy: Mapping[str, Any]) -> dict[str, Any]:
+    tls = base.startswith("https:") or str(proxy.get("proxy_url")).startswith("https:")
     return {
-        "ssl_context": ssl.create_default_context(cafile=file, capath=directory),
+        "ssl_context": _trust() if tls else None,
         "max_connections": connections,
         "max_keepalive_connections": connections,
         "keepalive_expiry": IDLE,
     }
+
+
+def _trust() -> ssl.SSLContext:
+    """As httpx does: certifi's list, unless SSL_CERT_FILE or SSL_CERT_DIR say others. Takes some 20 ms to read."""
+    directory = os.environ.get("SSL_CERT_DIR") or None
+    file = os.environ.get("SSL_CERT_FILE") or (None if directory else certifi.where())
+    return ssl.create_default_context(cafile=file, capath=directory)
 
 
 def _proxy(base: str) -> dict[str, Any]:
