@@ -85,7 +85,7 @@ def test_the_plan_reads_as_sentences_and_changes_nothing(world: World) -> None:
 
 def test_secrets_without_a_value_come_with_the_command_that_gives_one(world: World) -> None:
     world.ready()
-    name = "mawasu-callback-production-MAPS_TOKEN"
+    name = "mawasu-callback--production--MAPS_TOKEN"
     assert f"gcloud secrets versions add {name} --data-file=- --project=acme-ml" in shown(world)
     world.infra.values.add(f"projects/acme-ml/secrets/{name}")
     assert name not in shown(world)
@@ -207,7 +207,7 @@ def test_a_production_build_leaves_the_deletion_of_secrets_to_a_person(world: Wo
     world.ready(wanted(), wanted("second", root="second"))
     report = world.apply(person=False)
     assert len(world.infra.triggers) == 3
-    assert "delete secret mawasu-second-production-MAPS_TOKEN" in said(report.waiting)
+    assert "delete secret mawasu-second--production--MAPS_TOKEN" in said(report.waiting)
     assert any("second" in name for name in world.infra.of(SECRETS, "secrets").items)
 
 
