@@ -19,13 +19,14 @@ from mawasu.words import Endpoint, PublicKey
 from tests.gateway.machinery import Issuer, document, site
 
 GOLDEN = Path(__file__).parent / "golden"
+KEYS = "/run/gateway/keys-1.json"
 KEY = PublicKey("k1", "bob", {"kty": "EC", "crv": "P-256", "alg": "ES256", "x": "AA", "y": "BB"}, ("*",), 1.0)
 
 
 def golden() -> dict[str, Any]:
     endpoint = Endpoint("r7", ("/run/r7-0.sock", "/run/r7-1.sock"))
     served = parse_site(site(endpoint, (GOLDEN / "flight-delay.yaml").read_text()))
-    config = compile([served], [KEY], "/etc/ssl/cert.pem")
+    config = compile([served], KEYS, "/etc/ssl/cert.pem")
     return {
         "bootstrap": listener.bootstrap("127.0.0.1", 8080, "/run/gateway", "/logs/access.jsonl"),
         "clusters": config.cluster_resources(),
@@ -34,8 +35,8 @@ def golden() -> dict[str, Any]:
     }
 
 
-def config_of(text: str, keys: tuple[PublicKey, ...] = (), revision: str = "r1") -> Config:
-    return compile([parse_site(site(Endpoint(revision, ("/s",)), text))], keys)
+def config_of(text: str, revision: str = "r1") -> Config:
+    return compile([parse_site(site(Endpoint(revision, ("/s",)), text))], KEYS)
 
 
 def test_the_annotated_document_compiles_to_the_golden_configuration() -> None:
@@ -44,12 +45,11 @@ def test_the_annotated_document_compiles_to_the_golden_configuration() -> None:
 
 def test_the_order_of_keys_does_not_matter() -> None:
     other = PublicKey("k0", "eve", KEY.jwk, ("*",), 2.0)
-    text = document(k=[{"key": []}])
-    assert config_of(text, (KEY, other)) == config_of(text, (other, KEY))
+    assert authn.key_set([KEY, other]) == authn.key_set([other, KEY])
 
 
 def test_a_configuration_is_read_back_from_its_resources() -> None:
-    config = config_of(document(k=[{"key": []}], open=[]), (KEY,))
+    config = config_of(document(k=[{"key": []}], open=[]))
     assert read(config.cluster_resources(), config.route_resources(), config.filter_resources()) == config
     assert read(EMPTY.cluster_resources(), EMPTY.route_resources(), EMPTY.filter_resources()) == EMPTY
 
@@ -65,21 +65,29 @@ def test_another_policy_has_another_name_so_that_old_routes_keep_the_old_one() -
     assert both.routes == new.routes
 
 
-def test_other_keys_change_the_key_set_and_no_name() -> None:
+def test_other_keys_change_the_file_of_keys_and_no_name() -> None:
     without = config_of(document({"keys": [Issuer().jwk]}, k=[{"key": []}], t=[{"jwt": []}]))
-    changed = without.with_keys([KEY])
+    changed = without.with_keys("/run/gateway/keys-2.json")
     assert changed.providers.keys() == without.providers.keys()
     assert (changed.routes, changed.clusters, changed.requirements) == (
         without.routes,
         without.clusters,
         without.requirements,
     )
-    sets = [body["local_jwks"]["inline_string"] for name, body in changed.providers.items() if name.startswith("key:")]
-    assert [json.loads(text)["keys"][0]["kid"] for text in sets] == ["k1"]
+    sets = [body["local_jwks"] for name, body in changed.providers.items() if name.startswith("key:")]
+    assert sets == [{"filename": "/run/gateway/keys-2.json"}]
+
+
+def test_all_sites_share_one_verifier_of_api_keys() -> None:
+    text = document(k=[{"key": []}])
+    sites = [parse_site(site(Endpoint(name, ("/s",)), text, name)) for name in ("one", "two")]
+    config = compile(sites, KEYS)
+    assert len(config.providers) == 1
+    assert len(config.routes) == 8
 
 
 def test_routes_name_only_clusters_and_requirements_that_are_there() -> None:
-    config = config_of((GOLDEN / "flight-delay.yaml").read_text(), (KEY,))
+    config = config_of((GOLDEN / "flight-delay.yaml").read_text())
     for route in config.routes:
         if "route" in route:
             assert route["route"]["cluster"] in config.clusters
@@ -102,7 +110,7 @@ def test_a_thousand_operations_compile_within_seconds() -> None:
     described: dict[str, Any] = {f"things{number}__{{id}}": [{"key": []}] for number in range(1000)}
     text = document(**described)
     began = time.perf_counter()
-    assert len(config_of(text, (KEY,)).routes) == 2000
+    assert len(config_of(text).routes) == 2000
     assert time.perf_counter() - began < 20  # 2 s here, most of it the YAML parser
 
 

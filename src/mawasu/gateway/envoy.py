@@ -1,4 +1,4 @@
-"""Sites and keys → what Envoy must be told: clusters, routes, and one authentication filter. Pure, and ordered."""
+"""Sites → what Envoy must be told: clusters, routes, and one authentication filter. Pure, and ordered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from mawasu.gateway import authn, routes
 from mawasu.gateway.forms import Served, TokenScheme
 from mawasu.gateway.schemes import OURS
-from mawasu.words import Endpoint, PublicKey, Value
+from mawasu.words import Endpoint, Value
 
 Dict = dict[str, Any]
 TYPE = authn.TYPE
@@ -34,11 +34,10 @@ class Config(Value, frozen=True):
             routes=self.routes,
         )
 
-    def with_keys(self, keys: Sequence[PublicKey]) -> Config:
-        """The same with another set of API keys: what is created or revoked while everything else stays."""
-        jwks = {"inline_string": authn.key_set(keys)}
+    def with_keys(self, keys: str) -> Config:
+        """The same with another file of API keys: what is created or revoked while everything else stays."""
         providers = {
-            name: {**body, "local_jwks": jwks} if body["issuer"] == OURS else body
+            name: {**body, "local_jwks": {"filename": keys}} if body["issuer"] == OURS else body
             for name, body in self.providers.items()
         }
         return Config(self.clusters, providers, self.requirements, self.routes)
@@ -73,22 +72,22 @@ def read(clusters: Sequence[Dict], table: Sequence[Dict], filters: Sequence[Dict
     )
 
 
-def compile(sites: Sequence[Served], keys: Sequence[PublicKey], trust: str = "") -> Config:
-    """The configuration that serves exactly these sites to these keys.
+def compile(sites: Sequence[Served], keys: str, trust: str = "") -> Config:
+    """The configuration that serves exactly these sites.
 
+    `keys` is the file of the key set of API keys (`authn.key_set`); Envoy reads it when it is named, and never again.
     `trust` is the file of CA certificates for key sets that are fetched.
     """
     clusters: dict[str, Dict] = {}
     providers: dict[str, Dict] = {}
     requirements: dict[str, Dict] = {}
     table: list[Dict] = []
-    jwks = authn.key_set(keys)
     for served in sites:
         backend = _backend(served.endpoint)
         clusters[backend["name"]] = backend
         names: dict[str, str] = {}
         for scheme in served.api.schemes.values():
-            names[scheme.name], body = authn.provider(served, scheme, jwks)
+            names[scheme.name], body = authn.provider(served, scheme, keys)
             providers[names[scheme.name]] = body
             if isinstance(scheme, TokenScheme) and scheme.jwks_uri:
                 clusters[authn.jwks_cluster_name(scheme.jwks_uri)] = authn.jwks_cluster(scheme.jwks_uri, trust)

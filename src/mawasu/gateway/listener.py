@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import credentials, routes
+from mawasu.gateway import claims, credentials, routes
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 
 Dict = dict[str, Any]
@@ -29,7 +29,6 @@ OLD_KEY = "INVALID_ARGUMENT: API key expired. Please renew the API key."
 OTHER_KEY = "PERMISSION_DENIED: The API key is not allowed to call this API."
 TWO_CREDENTIALS = "More than one Jwt or API key in one request"
 BAD_PATH = "The path of the request is not allowed"
-CRITICAL_POLICY = "critical header"
 CRITICAL = "Jwt has a critical header that is not understood"
 
 CLUSTERS, ROUTES, AUTHN = "clusters.json", "routes.json", "authn.json"
@@ -116,20 +115,10 @@ def _filters(directory: str) -> list[Dict]:
     return [
         _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
         {"name": FILTER, "config_discovery": discovery},
-        _typed("mawasu.critical", "extensions.filters.http.rbac.v3.RBAC", {"rules": _critical()}),
+        _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {"rules": claims.rules()}),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
     ]
-
-
-def _critical() -> Dict:
-    """RFC 7515, 4.1.11: a token whose critical header is not understood is refused, and none is understood here."""
-    present = {"filter": METADATA, "path": [{"key": "header"}, {"key": "crit"}], "value": {"present_match": True}}
-    policy = {
-        "permissions": [{"any": True}],
-        "principals": [{"sourced_metadata": {"metadata_matcher": present, "metadata_source": "DYNAMIC"}}],
-    }
-    return {"action": "DENY", "policies": {CRITICAL_POLICY: policy}}
 
 
 def _replies() -> Dict:
@@ -141,16 +130,16 @@ def _replies() -> Dict:
     verified = f"metadata.filter_metadata['{METADATA}']"
     passed = f"('{METADATA}' in metadata.filter_metadata && 'key' in {verified})"
     needed = f"xds.route_metadata.filter_metadata['{routes.METADATA}']['key']"
-    failure = f"{verified}['key failure']['message']"
+    failed = f"{_details('jwt_authn_access_denied')} && {verified}['key failure']['message']"
     return {
         "mappers": [
             _reword(f"{_details('jwt_authn_access_denied{Jwt_is_missing}')} && {needed} && !{passed}", 401, NO_KEY),
-            _reword(f"{failure} == 'Audiences in Jwt are not allowed'", 403, OTHER_KEY),
-            _reword(f"{failure} == 'Jwt is expired'", 400, OLD_KEY),
-            _reword(f"{failure} != 'Jwt is missing'", 400, BAD_KEY),
+            _reword(f"{failed} == 'Jwt is expired'", 400, OLD_KEY),
+            _reword(f"{failed} != 'Jwt is missing'", 400, BAD_KEY),
             _reword(_refused(credentials.TWO), 401, TWO_CREDENTIALS, "invalid_request"),
             _reword(_refused(credentials.MALFORMED), 400, BAD_KEY),
-            _reword(_refused(CRITICAL_POLICY), 401, CRITICAL, "invalid_token"),
+            _reword(_refused(claims.OTHER), 403, OTHER_KEY, "insufficient_scope"),
+            _reword(_refused(claims.CRITICAL), 401, CRITICAL, "invalid_token"),
             _reword(_details("path_normalization_failed"), 400, BAD_PATH),
         ],
         "body_format": {"json_format": {"code": "%RESPONSE_CODE%", "message": "%LOCAL_REPLY_BODY%"}},

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from mawasu.gateway import credentials, templates
+from mawasu.gateway import claims, credentials, templates
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 
@@ -65,10 +65,10 @@ def _call(served: Served, operation: Operation, match: Dict, cluster: str, requi
     authn: Dict = {"@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.PerRouteConfig"}
     authn |= {"requirement_name": requirement} if requirement else {"disabled": True}
     per_filter: Dict = {FILTER: authn}
-    schemes = sorted({name for names in operation.security for name in names})
-    refused = credentials.rules([served.api.schemes[name] for name in schemes])
-    if refused:
-        per_filter[credentials.FILTER] = refused
+    schemes = [served.api.schemes[name] for name in sorted({name for names in operation.security for name in names})]
+    before, after = credentials.rules(schemes), claims.rules_for(served.feature, served.environment, schemes)
+    per_filter |= {credentials.FILTER: before} if before else {}
+    per_filter |= {claims.FILTER: after} if after else {}
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},

