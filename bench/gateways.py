@@ -13,6 +13,7 @@ from typing import Any
 from bench.world import free_port
 from mawasu.gateway import tokens
 from mawasu.gateway.authn import TYPE
+from mawasu.gateway.edge import Edge
 from mawasu.home import Home
 from mawasu.platforms.local.gateway import LocalGateway
 from mawasu.platforms.local.keys import KeyRing
@@ -73,7 +74,7 @@ class Gateway:
 
     def __init__(self, top: Path, host: Host, back: Path, text: str, keys: int) -> None:
         self.home, self.port = Home(top), free_port()
-        self.local = LocalGateway(self.home, self.port, host, threads=1)
+        self.local = LocalGateway(self.home, Edge(port=self.port), host, threads=1)
         self.ring = KeyRing(self.home)
         self.keys = [self.ring.create("first", [AT[1:]])[1]]
         self.keys += [_kept(self.home, f"caller{number}") for number in range(1, keys)]

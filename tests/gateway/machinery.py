@@ -97,6 +97,9 @@ class _Handler(socketserver.StreamRequestHandler):
             self.server.backend.seen.append(seen)
             if self.server.backend.hold is not None:
                 self.server.backend.hold.wait(20)
+            if self.server.backend.answer is not None:
+                self.server.backend.answer(self.wfile.write)
+                continue
             body = self.server.backend.says.encode()
             self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
 
@@ -116,6 +119,7 @@ class Backend:
         self.seen: list[Seen] = []
         self.connections: list[socket.socket] = []
         self.hold: threading.Event | None = None
+        self.answer: Callable[[Callable[[bytes], object]], None] | None = None  # writes another answer, as it is
         self._server = _Server(str(path), _Handler)
         self._server.backend = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})

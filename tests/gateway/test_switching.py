@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mawasu.errors import PlatformError, SpecError
+from mawasu.gateway.edge import Edge
 from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
 from mawasu.platforms.local.gateway import LocalGateway, refresh_keys
 from mawasu.words import Endpoint, Site
@@ -219,7 +220,7 @@ def test_a_replica_that_dies_fails_no_request_while_another_lives(stand: Stand, 
 def test_another_daemon_adopts_the_running_envoy(stand: Stand, pair: tuple[Backend, Backend]) -> None:
     child = stand.processes.children["gateway"].pid
     with Caller(stand, {}) as caller:
-        other = LocalGateway(stand.home, stand.port, stand.processes, threads=1)
+        other = LocalGateway(stand.home, Edge(port=stand.port), stand.processes, threads=1)
         other.start()
         other.switch([here(pair[1])])
     assert caller.wrong == []
@@ -249,7 +250,7 @@ def test_after_a_crash_of_envoy_the_same_sites_and_keys_are_served(stand: Stand,
 
 
 def test_another_port_moves_the_gateway(stand: Stand, pair: tuple[Backend, Backend]) -> None:
-    moved = LocalGateway(stand.home, free_port(), stand.processes, threads=1)
+    moved = LocalGateway(stand.home, Edge(port=free_port()), stand.processes, threads=1)
     try:
         moved.start()
         assert call(int(moved.url.rpartition(":")[2]), "GET", f"{AT}/open").body == "one"

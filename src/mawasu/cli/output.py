@@ -31,6 +31,11 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def warn(text: str) -> None:
+    """What is wrong without stopping anything: one line, beside the answer."""
+    note(colour(f"warning: {safe(text)}", "yellow", sys.stderr))
+
+
 def emit(value: Any) -> None:
     """The `--json` form: one JSON value."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str), flush=True)

@@ -31,7 +31,7 @@ def register(verbs: Verbs) -> None:
 
 def status(records: str | None, as_json: bool) -> None:
     from mawasu.cli import context
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.output import emit, say, warn
     from mawasu.executor.records import LocalRecords
 
     at = context.records(records)
@@ -43,6 +43,8 @@ def status(records: str | None, as_json: bool) -> None:
         emit({**where, "environments": rows})
         return
     say(_place(up) if here else f"by the records in {at.place}; they do not tell how the services are")
+    for line in (up or {}).get("warnings", []):
+        warn(line)
     _table(rows)
 
 

@@ -3,51 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mawasu.cli.arguments import Verbs, whole
+
+if TYPE_CHECKING:
+    from mawasu.home import Home
 
 
 def register(verbs: Verbs) -> None:
     verb = verbs.add("up", up, "Start mawasu here; in a git repository, also make it a place to push to.")
     verb.add_argument("--project", help="Make an empty project of this name (on a server).")
-    verb.add_argument("--port", type=whole(1, 65535), help="The gateway's port on loopback (8080; remembered).")
     verb.add_argument("--builds", type=whole(1), help="How many builds at once (2; remembered).")
     help = "A directory below which data sets with a `path:` may lie (remembered); may be said again."
     verb.add_argument("--data", type=Path, action="append", help=help)
     verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
     verb.json()
+    gateway = verb.add_argument_group("the gateway, all remembered")
+    gateway.add_argument("--port", type=whole(1, 65535), help="Its port (8080).")
+    gateway.add_argument(
+        "--host", metavar="ADDRESS", help="Its IP address (127.0.0.1); any other than loopback needs TLS."
+    )
+    help = "Its certificate and chain, in PEM; read again when it changes."
+    gateway.add_argument("--tls-cert", dest="tls_cert", type=Path, metavar="FILE", help=help)
+    gateway.add_argument("--tls-key", dest="tls_key", type=Path, metavar="FILE", help="The certificate's private key.")
+    help = "No TLS, whatever the address: for one behind a load balancer that ends TLS."
+    gateway.add_argument("--plain", action="store_true", help=help)
+    help = "Tell browsers to come by TLS alone for so long (0: say nothing)."
+    gateway.add_argument("--hsts", type=whole(0), metavar="SECONDS", help=help)
+    help = "How many load balancers in front append to X-Forwarded-For (0)."
+    gateway.add_argument("--trusted-hops", dest="trusted_hops", type=whole(0), metavar="N", help=help)
 
 
-def up(
-    project: str | None,
-    port: int | None,
-    builds: int | None,
-    data: list[Path] | None,
-    trust_pushers: bool,
-    as_json: bool,
-) -> None:
+def up(project: str | None, trust_pushers: bool, as_json: bool, **options: Any) -> None:
+    """`options`: what is remembered, by the names of `Said`."""
     from mawasu.cli.context import home, is_up
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.output import emit, say, warn
     from mawasu.errors import UsageError
 
     running = is_up()
     started = running is None
-    if running is not None and (port, builds, data) != (None, None, None):
+    if running is not None and any(value is not None and value is not False for value in options.values()):
         raise UsageError("mawasu is up already, with what it was told then", "`mawasu down --keep-serving` first")
-    found = running or start(port, builds, data, trust_pushers)
+    found = running or start(trust_pushers, **options)
     remote = _project(project)
     if as_json:
         emit({**found, "home": str(home().path), "started": started, "remote": str(remote) if remote else None})
         return
     say(f"mawasu is up{'' if started else ' already'}: {found['url']}  (home {home().path})")
+    for line in found["warnings"]:
+        warn(line)
     if remote is not None:
         say(f"push to it:  git push {_name_of_remote(remote)}")
     else:
         say("in a repository with a mawasu.yaml, `mawasu up` makes it a project; `mawasu init NAME` writes a first one")
 
 
-def start(port: int | None, builds: int | None, data: list[Path] | None, trust_pushers: bool) -> dict[str, Any]:
+def start(trust_pushers: bool, **options: Any) -> dict[str, Any]:
     """Start the daemon detached from this terminal; return what it says when it is ready."""
     import json
     import os
@@ -55,13 +67,10 @@ def start(port: int | None, builds: int | None, data: list[Path] | None, trust_p
     import sys
 
     from mawasu.cli.context import home
-    from mawasu.daemon.settings import Settings, load, save
     from mawasu.errors import MawasuError, PlatformError
 
     at = home()
-    known = load(at)
-    roots = tuple(str(path.absolute()) for path in data) if data else known.data
-    save(at, Settings(port or known.port, builds or known.builds, roots))
+    _remember(at, options)
     reading, writing = os.pipe()
     log = (at.path / "daemon.log").open("ab")
     trust = "trust" if trust_pushers else "sandbox"
@@ -80,6 +89,21 @@ def start(port: int | None, builds: int | None, data: list[Path] | None, trust_p
         error.exit_status = said["exit_status"]
         raise error
     return said
+
+
+def _remember(at: Home, options: dict[str, Any]) -> None:
+    """Keep what was said for the daemon that starts now and for later ones; nothing is kept that could not work."""
+    from mawasu.daemon.settings import Said, load, save, told
+    from mawasu.platforms.local.tls import read
+
+    paths: dict[str, Any] = {
+        name: str(path.absolute()) for name in ("tls_cert", "tls_key") if (path := options.pop(name))
+    }
+    roots = tuple(str(path.absolute()) for path in options.pop("data") or ()) or None
+    settings = told(load(at), Said(data=roots, **paths, **options))
+    if paths and settings.tls:
+        read(settings.tls)
+    save(at, settings)
 
 
 def _project(name: str | None) -> Path | None:

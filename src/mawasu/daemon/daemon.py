@@ -14,7 +14,7 @@ from mawasu.daemon.converge import Converge
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes
-from mawasu.daemon.settings import load
+from mawasu.daemon.settings import check, load
 from mawasu.errors import MawasuError, UsageError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import git_dir
@@ -45,8 +45,9 @@ class Daemon:
         self.home = home
         self._lock_file = lock(home)
         settings = load(home)
+        check(settings)
         self.log = FileLog(home.path / "daemon.log")
-        self.platform = LocalPlatform(home, port=settings.port, trust_pushers=trust_pushers)
+        self.platform = LocalPlatform(home, edge=settings.edge, certificate=settings.tls, trust_pushers=trust_pushers)
         records = LocalRecords(home)
         self.ledgers = Ledgers(records)
         live = Live(self.platform.services, Sites(self.platform.gateway))
@@ -63,6 +64,7 @@ class Daemon:
         self.converge = Converge(self.shop, live, self.ledgers, self.log)
         self.control = Control(home.daemon_socket, self._answer, self.log)
         self.stopped = threading.Event()
+        self._warned: list[str] = []
         self._watched: dict[str, tuple[float, Watcher]] = {}  # project → when to look again
 
     def start(self) -> None:
@@ -98,6 +100,7 @@ class Daemon:
                 now = time.time()
                 nap = min(TICK, self.platform.gateway.expire_keys(now) - now)
                 ensure_running(self.home)  # a killed supervisor took all it ran with it; the next one starts it again
+                self._certificate()
                 self.converge.expire()
                 self.converge.mend()
                 self._poll()
@@ -105,6 +108,18 @@ class Daemon:
                 self.pushes.resume()
             except MawasuError as error:
                 self.log.write(f"tick: {error}")
+
+    def _certificate(self) -> None:
+        """Take a renewed certificate; what is wrong at the edge is logged once and shown by `status`."""
+        before = self.platform.gateway.certificate
+        self.platform.gateway.refresh_certificate()
+        if (now := self.platform.gateway.certificate) != before and now is not None:
+            self.log.write(f"gateway: another certificate is served, for {', '.join(now.names)}")
+        warnings = self.platform.gateway.warnings()
+        for line in warnings:
+            if line not in self._warned:
+                self.log.write(f"gateway: {line}")
+        self._warned = warnings
 
     def _poll(self) -> None:
         """Look at the followed remotes that are due; what moved there is found by the scan that comes next."""
@@ -135,6 +150,7 @@ class Daemon:
                 yield {
                     "pid": os.getpid(),
                     "url": self.platform.gateway.url,
+                    "warnings": self.platform.gateway.warnings(),
                     "limiter": self.platform.limiter,
                     "sandbox": self.platform.sandbox.name,
                 }

@@ -17,13 +17,17 @@ FILTER = "mawasu.claims"
 CRITICAL, OTHER = "critical header", "key of another API"
 
 
-def rules() -> Dict:
-    """For every route: RFC 7515, 4.1.11. A critical header that is not understood is refused; none is, here."""
-    return _deny({CRITICAL: _said("header", "crit")})
+def critical() -> Dict:
+    """RFC 7515, 4.1.11: a token whose critical header is not understood is refused, and none is understood here."""
+    return _policy(_said("header", "crit"))
+
+
+def deny(policies: Dict) -> Dict:
+    return {"action": "DENY", "policies": policies}
 
 
 def rules_for(feature: str, environment: str, schemes: Sequence[Scheme]) -> Dict | None:
-    """For a route of one site that asks for these schemes, in place of `rules`; None where those will do.
+    """For a route of one site that asks for these schemes, in place of the listener's; None where those will do.
 
     All sites share the verifier of API keys, so here a key is asked whether it opens this one.
     """
@@ -32,13 +36,12 @@ def rules_for(feature: str, environment: str, schemes: Sequence[Scheme]) -> Dict
     granted = [{"string_match": {"exact": grant}} for grant in grants_for(feature, environment)]
     opens = _metadata("key", "aud", {"list_match": {"one_of": {"or_match": {"value_matchers": granted}}}})
     other = {"and_ids": {"ids": [_said("key", "iss"), {"not_id": opens}]}}
-    body = _deny({CRITICAL: _said("header", "crit"), OTHER: other})
+    body = deny({CRITICAL: critical(), OTHER: _policy(other)})
     return {"@type": f"{TYPE}extensions.filters.http.rbac.v3.RBACPerRoute", "rbac": {"rules": body}}
 
 
-def _deny(policies: dict[str, Dict]) -> Dict:
-    bodies = {name: {"permissions": [{"any": True}], "principals": [who]} for name, who in policies.items()}
-    return {"action": "DENY", "policies": bodies}
+def _policy(who: Dict) -> Dict:
+    return {"permissions": [{"any": True}], "principals": [who]}
 
 
 def _said(part: str, name: str) -> Dict:

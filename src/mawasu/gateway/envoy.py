@@ -108,6 +108,7 @@ def _backend(endpoint: Endpoint) -> Dict:
     return {
         "@type": f"{TYPE}config.cluster.v3.Cluster",
         "name": name,
+        "metadata": {"filter_metadata": {routes.METADATA: {"revision": endpoint.revision}}},  # for the access log
         "type": "STATIC",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",

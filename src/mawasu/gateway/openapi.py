@@ -90,12 +90,10 @@ def parse_site(site: Site) -> Served:
 
 
 def _not_held(reading: Reading) -> Iterator[Path]:
-    """Quotas and pre-flights: the local gateway says that it has none, rather than ignore them."""
+    """Quotas: the local gateway says that it has none, rather than ignore them."""
     if quotas.MANAGEMENT in reading.root:
         yield (quotas.MANAGEMENT,)
     yield from ((*one.at, quotas.QUOTA) for one in reading.operations if quotas.QUOTA in one.body)
-    if reading.api.cors:
-        yield (quotas.ENDPOINTS,)
 
 
 def _check_version(doc: Document, root: Mapping[str, Any]) -> None:

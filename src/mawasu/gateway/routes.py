@@ -17,27 +17,44 @@ NAME = "routes"
 METADATA = "mawasu"
 NOT_FOUND = "The current request is not defined by this API."
 NOT_ALLOWED = 'The current request is matched to the defined url template "{}" but its http method is not allowed'
+FOREIGN = (
+    "The CORS preflight request is missing one (or more) of the following required headers "
+    "[Origin, Access-Control-Request-Method] or has an unmatched Origin header."
+)
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
 def routes_of(served: Served, cluster: str, requirements: dict[tuple[str, str], str]) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
-    Refusals of a method come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
+    Refusals come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
     """
-    ordered = sorted(served.api.operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
+    operations = served.api.operations + (_pre_flights(served.api.operations) if served.api.cors else ())
+    ordered = sorted(operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
     calls = [
         _call(served, operation, match, cluster, requirements.get((operation.method, operation.path)))
         for operation in ordered
         for match in _matches(served.prefix, operation.path)
     ]
     refusals = [
-        _refuse_method(match, path, [one.method for one in same])
+        refusal
         for path, group in itertools.groupby(ordered, key=lambda one: one.path)
         for same in [list(group)]
         for match in _matches(served.prefix, path)
+        for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.method for one in same]))
     ]
     return calls + refusals
+
+
+def _pre_flights(operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """`allowCors`: OPTIONS of every path, where the document has none, go to the back end without credentials."""
+    taken = {templates.shape(one.path) for one in operations if one.method == "OPTIONS"}
+    deadlines: dict[str, float] = {}
+    for one in operations:
+        if templates.shape(one.path) not in taken:
+            deadlines[one.path] = max(deadlines.get(one.path, 0.0), one.deadline)
+    same = {templates.shape(path): path for path in deadlines}  # /x/{a} and /x/{b}: one pre-flight
+    return tuple(Operation("OPTIONS", path, (), deadlines[path]) for path in same.values())
 
 
 def configuration(routes: Iterable[Dict]) -> Dict:
@@ -114,6 +131,13 @@ def _retry(method: str) -> Dict:
         "host_selection_retry_max_attempts": 3,
         "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
     }
+
+
+def _refuse_pre_flight(match: Dict) -> Dict:
+    """What a browser asks before it lets another origin's page call (Fetch Standard, "CORS-preflight request")."""
+    method: Dict = {"name": ":method", "string_match": {"exact": "OPTIONS"}}
+    said = [{"name": name, "present_match": True} for name in ("origin", "access-control-request-method")]
+    return _answer(match | {"headers": [method, *said]}, 400, FOREIGN)
 
 
 def _refuse_method(match: Dict, path: str, methods: list[str]) -> Dict:

@@ -19,6 +19,7 @@ from typing import Any
 from mawasu.errors import PlatformError
 from mawasu.gateway import listener
 from mawasu.gateway.authn import FILTER, digest
+from mawasu.gateway.edge import CERTIFICATE, SECRET, Edge
 from mawasu.gateway.routes import NAME
 from mawasu.platforms.local.files import replace
 
@@ -29,6 +30,7 @@ PREFIXES = {
     listener.CLUSTERS: "cluster_manager.cds",
     listener.ROUTES: f"http.ingress.rds.{NAME}",
     listener.AUTHN: f"extension_config_discovery.http_filter.{FILTER}",
+    CERTIFICATE: f"sds.{SECRET}",
 }
 """Where Envoy's statistics speak of each file."""
 
@@ -42,9 +44,9 @@ class Envoy:
 
     # ------------------------------------------------------------------------------------------ what it reads
 
-    def write_bootstrap(self, host: str, port: int, access_log: Path) -> Path:
+    def write_bootstrap(self, edge: Edge, access_log: Path) -> Path:
         """Another bootstrap is another file: a running Envoy can be asked which one it was started with."""
-        body = listener.bootstrap(host, port, str(self.directory), str(access_log))
+        body = listener.bootstrap(edge, str(self.directory), str(access_log))
         path = self.directory / f"bootstrap-{digest(body)}.json"
         replace(path, json.dumps(body, indent=1).encode(), durable=False)
         return path

