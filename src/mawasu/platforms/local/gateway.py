@@ -257,13 +257,15 @@ class Table:
             return
         keys = self._keys()
         new = self._compile(sites, keys)
-        old = self._served()
-        both = new.beside(old)
+        before = {file: self.envoy.read(file) for file in (ROUTES, CLUSTERS, AUTHN)}
+        both = new.beside(self._served())
         try:
             self.envoy.tell({CLUSTERS: both.cluster_resources(), AUTHN: both.filter_resources()}, PATIENCE)
             self.envoy.tell({ROUTES: new.route_resources()}, PATIENCE)
         except PlatformError:
-            self._put_back(old)
+            for file, resources in before.items():
+                if resources is not None:
+                    self.envoy.write(file, resources)
             raise
         self.envoy.tell({CLUSTERS: new.cluster_resources(), AUTHN: new.filter_resources()}, PATIENCE)
         self.envoy.drop_keys(keep=keys)
@@ -281,11 +283,6 @@ class Table:
             self.envoy.tell({AUTHN: filters}, PATIENCE)
         self.envoy.drop_keys(keep=keys)
 
-    def _put_back(self, old: compiled.Config) -> None:
-        self.envoy.write(ROUTES, old.route_resources())
-        self.envoy.write(CLUSTERS, old.cluster_resources())
-        self.envoy.write(AUTHN, old.filter_resources())
-
     def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
         return compiled.compile(_parse(sites), keys, _trust())
 
@@ -294,10 +291,11 @@ class Table:
         return self.envoy.write_keys(key_set(KeyRing(self._home).valid()))
 
     def _served(self) -> compiled.Config:
-        clusters, table, filters = (self.envoy.read(file) for file in (CLUSTERS, ROUTES, AUTHN))
-        if clusters is None or table is None or filters is None:
+        """What Envoy's files say now, routes left out."""
+        clusters, filters = self.envoy.read(CLUSTERS), self.envoy.read(AUTHN)
+        if clusters is None or filters is None:
             return compiled.EMPTY
-        return compiled.read(clusters, table, filters)
+        return compiled.read(clusters, filters)
 
 
 def _parse(sites: Sequence[Site]) -> list[Served]:
