@@ -7,7 +7,7 @@ VirtualHost.matcher): the longest beginning of the path that the tree knows lead
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Dict = dict[str, Any]
@@ -21,16 +21,21 @@ _TYPE = "type.googleapis.com/envoy."
 
 def matcher(routes: Sequence[Dict], rest: Dict) -> Dict:
     """The tree that finds what a search through `routes` and then `rest`, in order, would find."""
-    begun = [(beginning(route["match"]), route) for route in routes]
-    lists = {
-        key: [route for start, route in begun if key.startswith(start)] for key in sorted({start for start, _ in begun})
-    }
+    begun: dict[str, list[int]] = {}
+    for number, route in enumerate(routes):
+        begun.setdefault(beginning(route["match"]), []).append(number)
+    lists = {key: [routes[number] for number in _on_the_way(key, begun)] for key in sorted(begun)}
     if sum(map(len, lists.values())) > LARGEST * len(routes):
         lists = {"/": list(routes)}
     branches = {key: _leaf([*found, rest]) for key, found in lists.items()}
     path = {"@type": f"{_TYPE}type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": ":path"}
     tree = {"input": {"name": "path", "typed_config": path}, "prefix_match_map": {"map": branches}}
     return {"matcher_tree": tree, "on_no_match": _leaf([rest])} if branches else {"on_no_match": _leaf([rest])}
+
+
+def _on_the_way(key: str, begun: Mapping[str, Sequence[int]]) -> Sequence[int]:
+    """The numbers of the routes that begin with `key` or with a beginning of it."""
+    return sorted(number for end in range(len(key) + 1) for number in begun.get(key[:end], ()))
 
 
 def beginning(match: Dict) -> str:
