@@ -109,11 +109,11 @@ PATHS: list[Case] = [
     Asked("templates", "a template of 240 characters", get("/long/" + LONG.format(id="7")), 200),
 ]
 APART: list[Case] = [
-    Different(
+    Held(
         "quota",
-        "a document with quotas",
-        "a fault of the build, with its line",
-        "one machine has no limiter: such a document is refused rather than served without it",
+        "one call more than a minute's quota",
+        "429 `RESOURCE_EXHAUSTED: …`, `retry-after: 60`",
+        "test_quota.py::test_one_call_more_than_the_quota_is_refused_and_no_back_end_sees_it",
     ),
     Different(
         "back end's token",

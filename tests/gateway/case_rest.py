@@ -8,6 +8,7 @@ from tests.gateway.cases import Asked, Case, Different, Held
 
 NO_KEY, BAD_KEY = listener.NO_KEY, listener.BAD_KEY
 UNCLEAR = "test_framing.py::test_a_body_of_unclear_length_is_refused_and_the_connection_closed"
+QUOTA = "test_quota.py::test"
 CLOSED = "400 or 501, and the connection is closed"
 
 FRAMING: list[Case] = [
@@ -111,12 +112,21 @@ KEYS: list[Case] = [
         "test_switching.py::test_nothing_at_rest_can_call",
     ),
 ]
-NO_LIMITER = "one machine has no limiter: a document that asks for quotas is refused rather than served without them"
-FAULT = "a fault of the build, with its line"
 POLICY: list[Case] = [
-    Different(50, "a document with quotas", FAULT, NO_LIMITER),
-    Different(51, "a document with quotas", FAULT, NO_LIMITER),
-    Different(52, "a document with quotas", FAULT, NO_LIMITER),
+    Held(
+        50,
+        "N+1 calls at once",
+        "429 `RESOURCE_EXHAUSTED: …`",
+        f"{QUOTA}_one_call_more_than_the_quota_is_refused_and_no_back_end_sees_it",
+    ),
+    Held(50, "calls of another consumer then", "arrive", f"{QUOTA}_what_one_consumer_spends_no_other_pays"),
+    Held(
+        51,
+        "another address in it with each call",
+        "429",
+        f"{QUOTA}_callers_without_a_name_are_told_apart_by_address_and_cannot_forge_it",
+    ),
+    Different(52, "—", "—", "Envoy counts by itself, so no limiter can be away (decision 16)"),
     Held(
         53,
         "`OPTIONS` from a foreign origin",

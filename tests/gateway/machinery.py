@@ -265,3 +265,26 @@ def document(jwks: Mapping[str, Any] | None = None, issuer: str = "https://issue
 
 def site(backend: Endpoint, text: str, feature: str = "flight-delay", environment: str = "production") -> Site:
     return Site(feature, environment, text, "auth/openapi.yaml", backend)
+
+
+def limited(limits: Mapping[str, int], costs: Mapping[str, Mapping[str, int]], jwks: Any = None) -> str:
+    """A document with a metric for each limit (calls a minute); `costs` of each path's GET by metric.
+
+    Every path may be called with a key, with a token (given `jwks`), or by anybody.
+    """
+    paths = [path.removeprefix("/").replace("/", "__") for path in costs]
+    named = ["key", "jwt"] if jwks else ["key"]
+    security: Any = [*({name: []} for name in named), {}]
+    described = json.loads(document(jwks, **dict.fromkeys(paths, security)))
+    for path, taken in costs.items():
+        described["paths"][path]["get"]["x-google-quota"] = {"metricCosts": dict(taken)}
+    described["x-google-management"] = {
+        "metrics": [{"name": name, "valueType": "INT64", "metricKind": "DELTA"} for name in limits],
+        "quota": {
+            "limits": [
+                {"name": f"{name}-limit", "metric": name, "unit": "1/min/{project}", "values": {"STANDARD": count}}
+                for name, count in limits.items()
+            ]
+        },
+    }
+    return json.dumps(described)

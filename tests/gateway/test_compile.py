@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mawasu.gateway import authn, edge, listener
 from mawasu.gateway.envoy import EMPTY, Config, compile, read
 from mawasu.gateway.openapi import parse_site
 from mawasu.words import Endpoint, PublicKey
-from tests.gateway.machinery import Issuer, document, site
+from tests.gateway.machinery import Issuer, document, limited, site
 
 GOLDEN = Path(__file__).parent / "golden"
 KEYS = "/run/gateway/keys-1.json"
@@ -29,9 +31,7 @@ def golden() -> dict[str, Any]:
     config = compile([served], KEYS, "/etc/ssl/cert.pem")
     return {
         "bootstrap": listener.bootstrap(edge.Edge(), "/run/gateway", "/logs/access.jsonl"),
-        "clusters": config.cluster_resources(),
-        "routes": config.route_resources(),
-        "filters": config.filter_resources(),
+        **config.files(),
     }
 
 
@@ -49,14 +49,11 @@ def test_the_order_of_keys_does_not_matter() -> None:
 
 
 def test_what_old_routes_need_is_read_back_from_the_resources() -> None:
-    config = config_of(document(k=[{"key": []}], open=[]))
-    known = read(config.cluster_resources(), config.filter_resources())
-    assert (known.clusters, known.providers, known.requirements) == (
-        config.clusters,
-        config.providers,
-        config.requirements,
-    )
-    assert read(EMPTY.cluster_resources(), EMPTY.filter_resources()) == EMPTY
+    config = config_of(limited({"reads": 5}, {"/x": {"reads": 2}}))
+    assert list(config.limits.values()) == [5]
+    assert config.slots == 1
+    assert read(config.files()) == msgspec.structs.replace(config, routes=())
+    assert read(EMPTY.files()) == EMPTY
 
 
 def test_another_policy_has_another_name_so_that_old_routes_keep_the_old_one() -> None:

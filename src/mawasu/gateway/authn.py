@@ -25,6 +25,9 @@ FILTER = "mawasu.authn"
 METADATA = "envoy.filters.http.jwt_authn"
 """The filter writes its dynamic metadata under this name, whatever the filter is called."""
 
+KEY, TOKEN = "key", "token"
+"""In that metadata: the claims of the API key, and of the token."""
+
 USER_INFO = "x-endpoint-api-userinfo"
 CONSUMER = "x-mawasu-consumer"
 SKEW = 1
@@ -77,7 +80,7 @@ def provider(served: Served, scheme: Scheme, keys: str) -> tuple[str, Dict]:
         body = common | {
             "issuer": OURS,
             "forward": False,  # a back end learns who calls, never what opens the door
-            "payload_in_metadata": "key",
+            "payload_in_metadata": KEY,
             "failed_status_in_metadata": "key failure",
             "claim_to_headers": [{"claim_name": "sub", "header_name": CONSUMER}],
         }
@@ -86,6 +89,7 @@ def provider(served: Served, scheme: Scheme, keys: str) -> tuple[str, Dict]:
         "issuer": scheme.issuer,
         "audiences": list(scheme.audiences),
         "header_in_metadata": "header",
+        "payload_in_metadata": TOKEN,
         "forward": True,  # as ESPv2: a back end may call others in its caller's name
         "require_expiration": True,
         **_jwks_source(scheme),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import claims, credentials, edge, routes
+from mawasu.gateway import claims, credentials, edge, limiter, routes
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 from mawasu.gateway.edge import Edge
 
@@ -28,13 +28,15 @@ NO_KEY = (
 BAD_KEY = "INVALID_ARGUMENT: API key not valid. Please pass a valid API key."
 OLD_KEY = "INVALID_ARGUMENT: API key expired. Please renew the API key."
 OTHER_KEY = "PERMISSION_DENIED: The API key is not allowed to call this API."
+SPENT = "RESOURCE_EXHAUSTED: The quota of this consumer is spent. A minute later there is more."
 TWO_CREDENTIALS = "More than one Jwt or API key in one request"
 BAD_PATH = "The path of the request is not allowed"
 TUNNEL_POLICY = "tunnel"
 TUNNEL = "CONNECT is not served here"
 CRITICAL = "Jwt has a critical header that is not understood"
 
-CLUSTERS, ROUTES, AUTHN = "clusters.json", "routes.json", "authn.json"
+CLUSTERS, ROUTES, AUTHN, QUOTAS = "clusters.json", "routes.json", "authn.json", "quotas.json"
+FILES = (CLUSTERS, ROUTES, AUTHN, QUOTAS)
 
 
 def bootstrap(at: Edge, directory: str, access_log: str) -> Dict:
@@ -114,17 +116,22 @@ def _manager(at: Edge, directory: str, access_log: str) -> Dict:
 
 
 def _filters(at: Edge, directory: str) -> list[Dict]:
-    kind = f"{TYPE}extensions.filters.http.jwt_authn.v3.JwtAuthentication"
-    discovery = {"config_source": _source(directory, AUTHN), "type_urls": [kind]}
     body = {"max_request_bytes": LARGEST_BODY}
     return [
         *_secure(at.hsts),
         _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
-        {"name": FILTER, "config_discovery": discovery},
+        _discovered(directory, FILTER, AUTHN, "jwt_authn.v3.JwtAuthentication"),
         _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
+        _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
     ]
+
+
+def _discovered(directory: str, name: str, file: str, kind: str) -> Dict:
+    """A filter that Envoy finds in a file, and replaces when the file is another (ECDS)."""
+    urls = [f"{TYPE}extensions.filters.http.{kind}"]
+    return {"name": name, "config_discovery": {"config_source": _source(directory, file), "type_urls": urls}}
 
 
 def _secure(seconds: int) -> list[Dict]:
@@ -162,6 +169,7 @@ def _replies() -> Dict:
             _reword(f"{_details('jwt_authn_access_denied{Jwt_is_missing}')} && {needed} && !{passed}", 401, NO_KEY),
             _reword(f"{failed} == 'Jwt is expired'", 400, OLD_KEY),
             _reword(f"{failed} != 'Jwt is missing'", 400, BAD_KEY),
+            _reword(_details("local_rate_limited"), 429, SPENT),
             _reword(_refused(credentials.TWO), 401, TWO_CREDENTIALS, "invalid_request"),
             _reword(_refused(credentials.MALFORMED), 400, BAD_KEY),
             _reword(_refused(claims.OTHER), 403, OTHER_KEY, "insufficient_scope"),

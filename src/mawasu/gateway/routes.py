@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, matching, templates
+from mawasu.gateway import claims, credentials, limiter, matching, templates
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 
 Dict = dict[str, Any]
 
 NAME = "routes"
-METADATA = "mawasu"
+METADATA = limiter.ROUTE
 NOT_FOUND = "The current request is not defined by this API."
 NOT_ALLOWED = 'The current request is matched to the defined url template "{}" but its http method is not allowed'
 FOREIGN = (
@@ -98,7 +98,9 @@ def _call(served: Served, operation: Operation, match: Dict, cluster: str, requi
             **_rewrite(served.prefix, match),
         },
         "typed_per_filter_config": per_filter,
-        "metadata": {"filter_metadata": {METADATA: {"key": _needs_key(served, operation)}}},
+        "metadata": {
+            "filter_metadata": {METADATA: {"key": _needs_key(served, operation), **limiter.charges(served, operation)}}
+        },
     }
 
 

@@ -1,8 +1,8 @@
 """One Envoy: its files, its admin socket, and whether it took what it was told.
 
-Envoy follows the three files of dynamic configuration by rename (file-based xDS: CDS, RDS, ECDS). Each is told as a
-version named by its content, and has taken effect when the admin interface names that version; a refusal moves a
-counter instead. The listener is static and is never drained. See decisions/0005-envoy-by-files.md.
+Envoy follows four files of dynamic configuration by rename (file-based xDS: CDS, RDS, ECDS for two filters). Each is
+told as a version named by its content, and has taken effect when the admin interface names that version; a refusal
+moves a counter instead. The listener is static and is never drained. See decisions/0005-envoy-by-files.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mawasu.errors import PlatformError
-from mawasu.gateway import listener
+from mawasu.gateway import limiter, listener
 from mawasu.gateway.authn import FILTER, digest
 from mawasu.gateway.edge import CERTIFICATE, SECRET, Edge
 from mawasu.gateway.routes import NAME
@@ -30,6 +30,7 @@ PREFIXES = {
     listener.CLUSTERS: "cluster_manager.cds",
     listener.ROUTES: f"http.ingress.rds.{NAME}",
     listener.AUTHN: f"extension_config_discovery.http_filter.{FILTER}",
+    listener.QUOTAS: f"extension_config_discovery.http_filter.{limiter.FILTER}",
     CERTIFICATE: f"sds.{SECRET}",
 }
 """Where Envoy's statistics speak of each file."""

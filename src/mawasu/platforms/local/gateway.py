@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -23,10 +23,10 @@ from mawasu.gateway.authn import key_set
 from mawasu.gateway.certificate import Certificate, Files
 from mawasu.gateway.edge import Edge
 from mawasu.gateway.forms import Served
-from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
+from mawasu.gateway.listener import AUTHN, FILES, ROUTES
 from mawasu.gateway.openapi import parse_site
 from mawasu.home import Home
-from mawasu.platforms.local.envoy import POLL, Envoy
+from mawasu.platforms.local.envoy import POLL, Envoy, Resources
 from mawasu.platforms.local.files import locked, replace
 from mawasu.platforms.local.keys import Expiry, KeyRing
 from mawasu.platforms.local.tls import Taken
@@ -238,12 +238,7 @@ class Table:
     def lay_out(self, sites: Sequence[Site]) -> dict[str, str]:
         """Write the files for an Envoy that is not running yet; returns the versions it must take."""
         keys = self._keys()
-        new = self._compile(sites, keys)
-        versions = {
-            CLUSTERS: self.envoy.write(CLUSTERS, new.cluster_resources()),
-            ROUTES: self.envoy.write(ROUTES, new.route_resources()),
-            AUTHN: self.envoy.write(AUTHN, new.filter_resources()),
-        }
+        versions = self._write(self._compile(sites, keys).files())
         self.envoy.drop_keys(keep=keys)
         return versions
 
@@ -257,17 +252,15 @@ class Table:
             return
         keys = self._keys()
         new = self._compile(sites, keys)
-        before = {file: self.envoy.read(file) for file in (ROUTES, CLUSTERS, AUTHN)}
+        before = {file: self.envoy.read(file) for file in FILES}
         both = new.beside(self._served())
         try:
-            self.envoy.tell({CLUSTERS: both.cluster_resources(), AUTHN: both.filter_resources()}, PATIENCE)
-            self.envoy.tell({ROUTES: new.route_resources()}, PATIENCE)
+            self.envoy.tell(_but_routes(both), PATIENCE)
+            self.envoy.tell({ROUTES: new.files()[ROUTES]}, PATIENCE)
         except PlatformError:
-            for file, resources in before.items():
-                if resources is not None:
-                    self.envoy.write(file, resources)
+            self._write({file: found for file, found in before.items() if found is not None})
             raise
-        self.envoy.tell({CLUSTERS: new.cluster_resources(), AUTHN: new.filter_resources()}, PATIENCE)
+        self.envoy.tell(_but_routes(new), PATIENCE)
         self.envoy.drop_keys(keep=keys)
 
     def refresh_keys(self) -> None:
@@ -276,12 +269,15 @@ class Table:
         if served == compiled.EMPTY:
             return
         keys = self._keys()
-        filters = served.with_keys(keys).filter_resources()
+        filters = served.with_keys(keys).files()[AUTHN]
         if self.envoy.bootstrap() is None:
             self.envoy.write(AUTHN, filters)
         else:
             self.envoy.tell({AUTHN: filters}, PATIENCE)
         self.envoy.drop_keys(keep=keys)
+
+    def _write(self, files: Mapping[str, Resources]) -> dict[str, str]:
+        return {file: self.envoy.write(file, resources) for file, resources in files.items()}
 
     def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
         return compiled.compile(_parse(sites), keys, _trust())
@@ -292,10 +288,12 @@ class Table:
 
     def _served(self) -> compiled.Config:
         """What Envoy's files say now, routes left out."""
-        clusters, filters = self.envoy.read(CLUSTERS), self.envoy.read(AUTHN)
-        if clusters is None or filters is None:
-            return compiled.EMPTY
-        return compiled.read(clusters, filters)
+        files = {file: found for file in FILES if (found := self.envoy.read(file)) is not None}
+        return compiled.read(files) if len(files) == len(FILES) else compiled.EMPTY
+
+
+def _but_routes(config: compiled.Config) -> dict[str, list[compiled.Dict]]:
+    return {file: resources for file, resources in config.files().items() if file != ROUTES}
 
 
 def _parse(sites: Sequence[Site]) -> list[Served]:
