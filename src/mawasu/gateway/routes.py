@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, limiter, matching, templates
+from mawasu.gateway import claims, credentials, limiter, matching, splits, templates
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 
@@ -24,17 +24,23 @@ FOREIGN = (
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
-def routes_of(served: Served, cluster: str, requirements: dict[tuple[str, str], str]) -> list[Dict]:
+def routes_of(
+    served: Served, clusters: Mapping[str, str], requirements: dict[tuple[str, str], str], secure: bool
+) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
-    Refusals come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
+    `clusters`: names by revision; `secure`: whether callers come by TLS. Refusals come after every operation, so
+    `GET /x/{id}` is found although `/x/me` has only POST.
     """
     operations = served.api.operations + (_pre_flights(served.api.operations) if served.api.cors else ())
     ordered = sorted(operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
+    own = clusters[served.endpoint.revision]
     calls = [
-        _call(served, operation, match, cluster, requirements.get((operation.method, operation.path)))
+        route
         for operation in ordered
         for match in _matches(served.prefix, operation.path)
+        for call in [_call(served, operation, match, own, requirements.get((operation.method, operation.path)))]
+        for route in splits.shared(call, served, clusters, secure)
     ]
     refusals = [
         refusal
