@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import credentials, limiter, templates
+from mawasu.gateway import claims, credentials, limiter, matching, splits, templates
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 
@@ -24,17 +24,23 @@ FOREIGN = (
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
-def routes_of(served: Served, cluster: str, requirements: dict[tuple[str, str], str]) -> list[Dict]:
+def routes_of(
+    served: Served, clusters: Mapping[str, str], requirements: dict[tuple[str, str], str], secure: bool
+) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
-    Refusals come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
+    `clusters`: names by revision; `secure`: whether callers come by TLS. Refusals come after every operation, so
+    `GET /x/{id}` is found although `/x/me` has only POST.
     """
     operations = served.api.operations + (_pre_flights(served.api.operations) if served.api.cors else ())
     ordered = sorted(operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
+    own = clusters[served.endpoint.revision]
     calls = [
-        _call(served, operation, match, cluster, requirements.get((operation.method, operation.path)))
+        route
         for operation in ordered
         for match in _matches(served.prefix, operation.path)
+        for call in [_call(served, operation, match, own, requirements.get((operation.method, operation.path)))]
+        for route in splits.shared(call, served, clusters, secure)
     ]
     refusals = [
         refusal
@@ -57,13 +63,13 @@ def _pre_flights(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     return tuple(Operation("OPTIONS", path, (), deadlines[path]) for path in same.values())
 
 
-def configuration(routes: Iterable[Dict]) -> Dict:
+def configuration(routes: Sequence[Dict]) -> Dict:
     """One route table for the whole server; what no site describes is not found."""
     rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
     return {
         "@type": f"{TYPE}config.route.v3.RouteConfiguration",
         "name": NAME,
-        "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [*routes, rest]}],
+        "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
         "validate_clusters": False,
     }
 
@@ -82,10 +88,10 @@ def _call(served: Served, operation: Operation, match: Dict, cluster: str, requi
     authn: Dict = {"@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.PerRouteConfig"}
     authn |= {"requirement_name": requirement} if requirement else {"disabled": True}
     per_filter: Dict = {FILTER: authn}
-    schemes = sorted({name for names in operation.security for name in names})
-    refused = credentials.rules([served.api.schemes[name] for name in schemes])
-    if refused:
-        per_filter[credentials.FILTER] = refused
+    schemes = [served.api.schemes[name] for name in sorted({name for names in operation.security for name in names})]
+    before, after = credentials.rules(schemes), claims.rules_for(served.feature, served.environment, schemes)
+    per_filter |= {credentials.FILTER: before} if before else {}
+    per_filter |= {claims.FILTER: after} if after else {}
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
