@@ -12,6 +12,7 @@ from bench.report import Report
 SECONDS = 2.0  # each state
 OWN = 0.02  # seconds, at p99, that the page may take beside its model
 PAGES = 50  # different ones, where a Redis keeps their answers
+QUICK = ("well", "killed", "500")
 CALLERS = {
     "threads": "mawasu.client, a thread for each reader",
     "loop": "mawasu.client, an event loop for all",
@@ -50,15 +51,15 @@ def _report(caller: str, quick: bool) -> Report:
 
 
 def _fill(report: Report, world: readers.World, quick: bool, *, ours: bool) -> None:
-    world.read(visits=20)  # the first calls open connections
-    for mode in readers.MODES:
+    world.read(visits=1 if quick else 20)  # the first calls open connections
+    for mode in QUICK if quick else readers.MODES:
         world.recover()
         world.become(mode)
         _row(report, world, mode, quick, ours=ours)
 
 
 def _row(report: Report, world: readers.World, state: str, quick: bool, *, ours: bool) -> None:
-    seen = world.read(visits=2) if quick else world.read(seconds=SECONDS)
+    seen = world.read(visits=1) if quick else world.read(seconds=SECONDS)
     came = " ".join(f"{count} {source}" for source, count in sorted(seen.sources.items()))
     limit = (page.BUDGET + OWN) * 1000 if ours else None
     note = f"p50 {seen.p50 * 1000:.1f}; {came}; {seen.calls} calls came"
