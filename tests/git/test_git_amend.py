@@ -59,5 +59,5 @@ def test_a_branch_moves_only_from_where_it_was_said_to_be(bare: tuple[Path, Comm
 def test_a_branch_that_another_git_holds_is_a_fault_not_a_push_that_came_between(bare: tuple[Path, Commit]) -> None:
     repo, first = bare
     (repo / "refs/heads/main.lock").touch()
-    with pytest.raises(PlatformError, match="branch main of .* cannot be moved"):
+    with pytest.raises(PlatformError, match=r"branch main of .* cannot be moved"):
         move(repo, "main", first, amended(repo, first, {"x": b""}, "x"))

@@ -39,6 +39,9 @@ from mawasu.words import Push, Result
 TICK = 5.0
 """Seconds between looks: the supervisor, expiry, branches whose hook was missed, watched remotes that are due."""
 
+LOOK = 1.0
+"""Seconds between looks at which data sets are due. Where nothing is, that is one look into each ledger."""
+
 
 class Daemon:
     """`start` returns when pushes are taken and everything that was served is served again."""
@@ -111,10 +114,11 @@ class Daemon:
     def _refresh(self) -> None:
         """New data, on a thread of its own: reading a large source keeps nothing else waiting."""
         refresh = refreshing(self.shop)
-        while not self.stopped.wait(TICK):
+        while not self.stopped.wait(LOOK):
             try:
                 for line in refresh.run(self.ledgers.all(), time.time()):
                     self.log.write(line)
+                    self.scan()  # it may say that a branch has moved
             except MawasuError as error:
                 self.log.write(f"refresh: {error}")
 

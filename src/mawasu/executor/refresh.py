@@ -6,6 +6,7 @@ pushes here takes it up. It goes on top of the very commit that was read, or now
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -66,8 +67,8 @@ class Seen:
 
 
 Place = tuple[str, str]  # project, branch
-Named = tuple[str, str, str]  # feature, commit, path of its mawasu.yaml
-Features = Mapping[Named, Feature | None]
+Stands = tuple[int, list[tuple[BuildState, Feature]]]
+"""The number of a ledger's last entry, and the newest builds of the stable environments with what they describe."""
 
 
 @dataclass
@@ -78,15 +79,14 @@ class Refresh:
     reach: data.Reach
     origin: Callable[[str], Origin]
     read: Read
-    _features: dict[Named, Feature | None] = field(default_factory=dict)  # what was read, for the next time
+    _read: dict[str, Stands] = field(default_factory=dict)  # by feature: for as long as its ledger says nothing new
 
     def run(self, ledgers: Mapping[str, Ledger], now: float) -> Iterator[str]:
         """Look at all that is due; a line for each thing that happened. A fault with one keeps no other waiting."""
         places: dict[Place, list[Taker]] = {}
-        before, self._features = self._features, {}
         for name, ledger in ledgers.items():
             try:
-                for place, taker in self._takers(ledger, before, now):
+                for place, taker in self._takers(ledger, now):
                     places.setdefault(place, []).append(taker)
             except MawasuError as error:
                 yield f"{name}: refresh: {error}"
@@ -95,23 +95,21 @@ class Refresh:
 
     # ------------------------------------------------------------------------------------------------ what is due
 
-    def _takers(self, ledger: Ledger, before: Features, now: float) -> Iterator[tuple[Place, Taker]]:
+    def _takers(self, ledger: Ledger, now: float) -> Iterator[tuple[Place, Taker]]:
         state = ledger.state()
-        for build in _newest(state):
-            feature = self._feature(build, ledger, before)
+        if self._read.get(ledger.feature, (0, []))[0] != state.number:
+            self._read[ledger.feature] = state.number, list(self._stands(state, ledger))
+        for build, feature in self._read[ledger.feature][1]:
             branch = build.push.branch
             looks = _looks(state, branch)
-            if feature is not None and due(feature, branch, looks, now):
+            if due(feature, branch, looks, now):
                 yield (build.push.project, branch), Taker(ledger, build.file, feature, looks)
 
-    def _feature(self, build: BuildState, ledger: Ledger, before: Features) -> Feature | None:
-        """None for a file with faults: its build has told them."""
-        name = ledger.feature, build.push.new or "", build.file
-        try:
-            self._features[name] = before[name] if name in before else self.read(build, ledger)
-        except SpecError:
-            self._features[name] = None
-        return self._features[name]
+    def _stands(self, state: State, ledger: Ledger) -> Iterator[tuple[BuildState, Feature]]:
+        """Files with faults are left out: their builds have told them."""
+        for build in _newest(state):
+            with contextlib.suppress(SpecError):
+                yield build, self.read(build, ledger)
 
     # ------------------------------------------------------------------------------------------------ one branch
 
@@ -161,7 +159,8 @@ class Refresh:
         try:
             found = data.take(one, self.store, self.reach, last)
         except MawasuError as error:
-            return Seen(taker, one.name, old=locked, trouble=str(error))
+            trouble = str(error).removeprefix(f"data set {one.name}: ")
+            return Seen(taker, one.name, old=locked, trouble=trouble)
         return Seen(taker, one.name, found, locked, news=is_news(found.locked, locked, last))
 
     def _commit(self, origin: Origin, repo: str, branch: str, head: Commit, news: list[Seen]) -> bool:
