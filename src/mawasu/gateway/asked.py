@@ -30,6 +30,18 @@ class Request(Value, frozen=True):
         return self.method == "OPTIONS" and all(map(self.values, ("origin", "access-control-request-method")))
 
 
+def sent_at(request: Request, place: Place, credential: str) -> Request:
+    """The request with a credential more, in one place."""
+    if place.kind == "query":
+        glue = "&" if "?" in request.target else "?"
+        target = f"{request.target}{glue}{quote(place.name)}={quote(credential)}"
+        return Request(request.method, target, request.headers)
+    pair = ("cookie", f"{place.name}={credential}")
+    if place.kind == "header":
+        pair = (place.name, f"{place.prefix}{credential}")
+    return Request(request.method, request.target, (*request.headers, pair))
+
+
 def path_of(target: str) -> str | None:
     """The path that is matched, as Envoy normalises it (`normalize_path`, `merge_slashes`); None: it is refused."""
     path = target.partition("?")[0]

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mawasu.gateway import credentials, jwt, listener, routes
-from mawasu.gateway.asked import Request, carried, path_of
+from mawasu.gateway.asked import Request, carried, path_of, sent_at
 from mawasu.gateway.authn import provider
-from mawasu.gateway.forms import KeyScheme, Operation, Scheme, Served
+from mawasu.gateway.forms import KeyScheme, Operation, Scheme, Served, TokenScheme
+from mawasu.gateway.schemes import KEY_PLACES, TOKEN_PLACES
 from mawasu.gateway.verify import Checked, Known, check
 from mawasu.gateway.ways import Way, ways_of
 from mawasu.words import Value
@@ -102,11 +103,36 @@ def explain(request: Request, sites: Sequence[Served], known: Known) -> Explanat
     wrong = _fault_of_headers(request)
     if wrong:
         return Explanation(request.method, path, 400, "Bad Request", wrong)
-    fitting = [_Met(served, way) for served in sites for way in ways_of(served) if way.fits(path)]
-    found = next((one for one in fitting if one.way.operation.method == request.method), None)
+    fitting = _fitting(path, sites)
+    found = _first(request, fitting)
     if found is None:
         return _no_operation(request, path, fitting, sites)
     return _operation(request, path, found, known)
+
+
+def carrying(request: Request, sites: Sequence[Served], token: str = "", key: str = "") -> Request:
+    """The request with credentials where the operation that it meets looks for them first; "" is none."""
+    met = _first(request, _fitting(path_of(request.target) or "", sites))
+    named = [name for names in met.way.operation.security for name in names] if met else []
+    schemes = [met.served.api.schemes[name] for name in named] if met else []
+    if token:
+        read = jwt.parse(token)
+        issuer = "" if isinstance(read, str) else read.claims.get("iss", "")
+        takers = [one for one in schemes if isinstance(one, TokenScheme)]
+        takers.sort(key=lambda one: one.issuer != issuer)
+        request = sent_at(request, takers[0].places[0] if takers else TOKEN_PLACES[0], token)
+    if key:
+        locks = [one for one in schemes if isinstance(one, KeyScheme)]
+        request = sent_at(request, locks[0].places[0] if locks else KEY_PLACES[0], key)
+    return request
+
+
+def _fitting(path: str, sites: Sequence[Served]) -> list[_Met]:
+    return [_Met(served, way) for served in sites for way in ways_of(served) if way.fits(path)]
+
+
+def _first(request: Request, fitting: Sequence[_Met]) -> _Met | None:
+    return next((one for one in fitting if one.way.operation.method == request.method), None)
 
 
 def _fault_of_headers(request: Request) -> str:
