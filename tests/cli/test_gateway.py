@@ -78,7 +78,9 @@ def test_what_was_last_served_is_explained_though_nothing_runs(
     served: Issuer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     routes = json.loads(told(capsys, "routes", "--environment", "b", "--json"))
-    assert [(one["revision"], one["security"], one["charges"]) for one in routes] == [("r-b", [["jwt"], ["key"]], [])]
+    assert [(one["targets"], one["security"]) for one in routes] == [
+        ([{"revision": "r-b", "share": 100.0}], [["jwt"], ["key"]])
+    ]
     monkeypatch.setenv("MAWASU_TOKEN", served.token())
     found = json.loads(told(capsys, "test", "GET", "/t", "-f", "flights", "-e", "a", "--json"))
     assert (found["status"], found["alternatives"][0]["met"]) == (200, True)

@@ -164,4 +164,42 @@ APART: list[Case] = [
         "test_openapi.py::test_all_faults_are_reported_at_once_in_the_order_of_the_file",
     ),
 ]
-CASES: list[Case] = [*TOKENS, *KEYS, *REQUIREMENTS, *PATHS, *APART]
+SPLITS: list[Case] = [
+    Held(
+        "split",
+        "2,000 units at 80/20, then 60/40, then 0/100",
+        "shares within binomial bounds, and nobody moves back",
+        "test_splits.py::test_shares_follow_the_weights_and_nobody_moves_back",
+    ),
+    Held(
+        "split",
+        "the same units with another salt",
+        "an independent share of them (chi-squared)",
+        "test_splits.py::test_two_salts_share_out_independently",
+    ),
+    Held(
+        "split",
+        "another key or token of the same consumer",
+        "the same revision",
+        "test_splits.py::test_a_consumer_is_one_unit_with_every_key_and_token_it_has",
+    ),
+    Held(
+        "split",
+        "a browser without a cookie, then with the one it got",
+        "the same revision",
+        "test_splits.py::test_a_browser_gets_a_cookie_with_its_first_answer_and_stays",
+    ),
+    Held(
+        "split",
+        "nothing that names a unit",
+        "the site's own revision",
+        "test_splits.py::test_who_has_no_unit_meets_the_sites_own_revision",
+    ),
+    Held(
+        "split",
+        "forged headers beside the verified unit",
+        "no effect",
+        "test_splits.py::test_what_a_caller_writes_moves_no_verified_unit",
+    ),
+]
+CASES: list[Case] = [*TOKENS, *KEYS, *REQUIREMENTS, *PATHS, *APART, *SPLITS]

@@ -34,6 +34,7 @@ ORDINARY = {
     "extensions": "`x-google-*` are held; an unknown one is a fault with its path and the nearest name",
     "requirements": "several schemes: and, or, optional",
     "templates": "path templates",
+    "split": "a site that several revisions share by weight",
 }
 ATTACKS = {
     1: "`alg: none`",
@@ -159,6 +160,7 @@ ESPV2: dict[Row, str] = {
     "templates": "the same for whole segments; parts of one are refused when compiled",
     "extensions": "the same document; what it cannot hold is a fault of the build",
     "key set": "the same, kept for a minute",
+    "split": "not there: whatever serves the site would have to do it (decision 18)",
     5: "the same verifier",
     11: "the same, a minute later",
     12: "the same, a minute earlier",

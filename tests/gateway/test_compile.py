@@ -17,7 +17,7 @@ import msgspec
 from mawasu.gateway import authn, edge, listener
 from mawasu.gateway.envoy import EMPTY, Config, compile, read
 from mawasu.gateway.openapi import parse_site
-from mawasu.words import Endpoint, PublicKey
+from mawasu.words import Endpoint, PublicKey, Share, Split, Unit
 from tests.gateway.machinery import Issuer, document, limited, site
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -32,7 +32,18 @@ def golden() -> dict[str, Any]:
     return {
         "bootstrap": listener.bootstrap(edge.Edge(), "/run/gateway", "/logs/access.jsonl"),
         **config.files(),
+        "split": {
+            unit.kind: split_routes(unit) for unit in (Unit("consumer"), Unit("header", "x-user"), Unit("cookie"))
+        },
     }
+
+
+def split_routes(unit: Unit) -> list[dict[str, Any]]:
+    """The routes of an operation that two revisions share, 80 to 20."""
+    split = Split(unit, "salt", (Share(Endpoint("r8", ("/run/r8-0.sock",)), 2000),))
+    plain = site(Endpoint("r7", ("/run/r7-0.sock",)), document(about=[]))
+    routes = compile([parse_site(msgspec.structs.replace(plain, split=split))], KEYS).routes
+    return [route for route in routes if route["match"].get("path", "").endswith("/about") and "route" in route]
 
 
 def config_of(text: str, revision: str = "r1") -> Config:

@@ -14,11 +14,11 @@ import pytest
 
 from mawasu.gateway import tokens
 from mawasu.gateway.asked import Request, path_of
-from mawasu.gateway.explain import Charge, Explanation, carrying, explain
+from mawasu.gateway.explain import Charge, Explanation, Target, carrying, explain
 from mawasu.gateway.forms import Served
 from mawasu.gateway.openapi import parse_site
 from mawasu.gateway.verify import Known
-from mawasu.words import Endpoint, PublicKey
+from mawasu.words import Endpoint, PublicKey, Share, Split, Unit
 from tests.gateway.case_world import AT, World, a_world, bearer, by_secret, by_stranger, edited, get, key, renamed
 from tests.gateway.cases import Asked, asked
 from tests.gateway.conftest import Stand
@@ -222,6 +222,14 @@ def test_a_path_that_is_not_there_is_told_the_nearest() -> None:
     assert explain(Request("GET", f"{HERE}/flight"), [served], known).why.endswith("; the nearest is /flights")
     assert explain(Request("GET", "/flights"), [served], known).why.endswith(f"served here: {HERE}")
     assert explain(Request("POST", f"{HERE}/flights"), [served], known).why == "/flights has GET"
+
+
+def test_a_split_is_told_with_its_unit() -> None:
+    split = Split(Unit("claim", "sub"), "salt", (Share(Endpoint("new", ("/n",)), 2500),))
+    served = parse_site(msgspec.structs.replace(site(Endpoint("old", ("/o",)), document(t=[])), split=split))
+    found = explain(Request("GET", f"{HERE}/t"), [served], Known((), MINUTES)).route
+    assert found
+    assert (found.targets, found.unit) == ((Target("old", 75), Target("new", 25)), "claim sub")
 
 
 @pytest.mark.parametrize(

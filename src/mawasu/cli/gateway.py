@@ -202,7 +202,7 @@ def _show(found: Explanation) -> None:
         return
     route = found.route
     named = f" ({route.id})" if route.id else ""
-    _tell("route", f"{route.method} {route.address}{named} → {route.revision}")
+    _tell("route", f"{route.method} {route.address}{named} → {_targets(route)}")
     for number, one in enumerate(found.alternatives):
         said = " and ".join(f"{'✓' if each.met else '✗'} {each.scheme}: {each.why}" for each in one.schemes)
         _tell("or" if number else "asks for", said or f"{'✓' if arrives else '✗'} nothing at all")
@@ -227,6 +227,12 @@ def _row(route: Route) -> list[str]:
 
 def _callers(route: Route) -> str:
     return " or ".join(" and ".join(names) or "anybody" for names in route.security) or "everybody"
+
+
+def _targets(route: Route) -> str:
+    if not route.unit:
+        return route.targets[0].revision
+    return ", ".join(f"{one.revision} ({one.share:g} %)" for one in route.targets) + f", by {route.unit}"
 
 
 def _quotas(route: Route) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mawasu.gateway import authn, limiter, routes
+from mawasu.gateway import authn, limiter, routes, splits
 from mawasu.gateway.forms import Served, TokenScheme
 from mawasu.gateway.listener import AUTHN, CLUSTERS, QUOTAS, ROUTES
 from mawasu.gateway.schemes import OURS
@@ -91,11 +91,11 @@ def read(files: Mapping[str, Sequence[Dict]]) -> Config:
     )
 
 
-def compile(sites: Sequence[Served], keys: str, trust: str = "") -> Config:
-    """The configuration that serves exactly these sites.
+def compile(sites: Sequence[Served], keys: str, trust: str = "", secure: bool = False) -> Config:
+    """The configuration that serves exactly these sites. Raises UsageError for a split that cannot be held.
 
     `keys` is the file of the key set of API keys (`authn.key_set`); Envoy reads it when it is named, and never again.
-    `trust` is the file of CA certificates for key sets that are fetched.
+    `trust` is the file of CA certificates for key sets that are fetched; `secure` says that callers come by TLS.
     """
     clusters: dict[str, Dict] = {}
     providers: dict[str, Dict] = {}
@@ -104,8 +104,10 @@ def compile(sites: Sequence[Served], keys: str, trust: str = "") -> Config:
     limits: dict[str, int] = {}
     slots = 0
     for served in sites:
-        backend = _backend(served.endpoint)
-        clusters[backend["name"]] = backend
+        if served.split:
+            splits.check(served.split)
+        backends = {endpoint.revision: _backend(endpoint) for endpoint in served.endpoints}
+        clusters |= {backend["name"]: backend for backend in backends.values()}
         names: dict[str, str] = {}
         for scheme in served.api.schemes.values():
             names[scheme.name], body = authn.provider(served, scheme, keys)
@@ -120,7 +122,8 @@ def compile(sites: Sequence[Served], keys: str, trust: str = "") -> Config:
             if found is not None:
                 required[operation.method, operation.path] = found[0]
                 requirements[found[0]] = found[1]
-        table += routes.routes_of(served, backend["name"], required)
+        targets = {revision: backend["name"] for revision, backend in backends.items()}
+        table += routes.routes_of(served, targets, required, secure)
     return Config(clusters, providers, requirements, tuple(table), limits, slots)
 
 

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mawasu.gateway import credentials, jwt, listener, routes
+from mawasu.gateway import credentials, jwt, listener, routes, splits
 from mawasu.gateway.asked import Request, carried, path_of, sent_at
 from mawasu.gateway.authn import provider
 from mawasu.gateway.forms import KeyScheme, Operation, Scheme, Served, TokenScheme
@@ -33,18 +33,27 @@ class Charge(Value, frozen=True):
     per_minute: int
 
 
+class Target(Value, frozen=True):
+    """A revision, and how much of the traffic is its, in percent."""
+
+    revision: str
+    share: float
+
+
 class Route(Value, frozen=True):
     """One operation at its address, and its policy.
 
-    `security` is as in `forms.Operation`; `deadline` in seconds, `largest_body` in bytes; `cors`: pre-flights pass.
+    `targets` answer it; with several, each `unit` (`consumer`, `claim sub` …) stays with one. `security` is as in
+    `forms.Operation`; `deadline` in seconds, `largest_body` in bytes; `cors`: pre-flights pass.
     """
 
     feature: str
     environment: str
-    revision: str
     method: str
     path: str
     id: str
+    targets: tuple[Target, ...]
+    unit: str
     security: tuple[tuple[str, ...], ...]
     deadline: float
     largest_body: int
@@ -199,10 +208,11 @@ def _route(served: Served, operation: Operation) -> Route:
     return Route(
         served.feature,
         served.environment,
-        served.endpoint.revision,
         operation.method,
         operation.path,
         operation.id,
+        tuple(_targets(served)),
+        f"{served.split.unit.kind} {served.split.unit.name}".rstrip() if served.split else "",
         operation.security,
         operation.deadline,
         listener.LARGEST_BODY,
@@ -213,6 +223,13 @@ def _route(served: Served, operation: Operation) -> Route:
         ),
         served.api.cors,
     )
+
+
+def _targets(served: Served) -> Iterator[Target]:
+    shares = served.split.shares if served.split else ()
+    weights = [splits.WHOLE - sum(share.weight for share in shares), *(share.weight for share in shares)]
+    for endpoint, weight in zip(served.endpoints, weights, strict=True):
+        yield Target(endpoint.revision, 100 * weight / splits.WHOLE)
 
 
 def _answer(request: Request, served: Served, operation: Operation, checked: Mapping[str, Checked]) -> Status:

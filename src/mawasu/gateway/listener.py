@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import claims, credentials, edge, limiter, routes
+from mawasu.gateway import claims, credentials, edge, limiter, routes, splits
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 from mawasu.gateway.edge import Edge
 
@@ -122,6 +122,7 @@ def _filters(at: Edge, directory: str) -> list[Dict]:
         _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
         _discovered(directory, FILTER, AUTHN, "jwt_authn.v3.JwtAuthentication"),
         _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
+        splits.filter_(),
         _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, limiter, matching
+from mawasu.gateway import claims, credentials, limiter, matching, splits
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 from mawasu.gateway.ways import Way, ways_of
@@ -25,16 +25,21 @@ FOREIGN = (
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
-def routes_of(served: Served, cluster: str, requirements: dict[tuple[str, str], str]) -> list[Dict]:
+def routes_of(
+    served: Served, clusters: Mapping[str, str], requirements: dict[tuple[str, str], str], secure: bool
+) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
-    Refusals come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
+    `clusters`: names by revision; `secure`: whether callers come by TLS. Refusals come after every operation, so
+    `GET /x/{id}` is found although `/x/me` has only POST.
     """
-    ways = ways_of(served)
+    ways, own = ways_of(served), clusters[served.endpoint.revision]
     calls = [
-        _call(served, way.operation, match, cluster, requirements.get((way.operation.method, way.operation.path)))
+        route
         for way in ways
         for match in _matches(way)
+        for requirement in [requirements.get((way.operation.method, way.operation.path))]
+        for route in splits.shared(_call(served, way.operation, match, own, requirement), served, clusters, secure)
     ]
     refusals = [
         refusal

@@ -72,7 +72,7 @@ class LocalGateway:
         self._edge = msgspec.structs.replace(edge, tls=certificate is not None, heap=min(edge.heap, _memory() // 4))
         self._processes = processes
         self._threads = threads or min(4, os.cpu_count() or 1)
-        self._table = Table(home)
+        self._table = Table(home, secure=certificate is not None)
         self._expiry, self._expired = Expiry(home), 0.0
         self._tls = Taken(certificate, self._table.envoy) if certificate else None
 
@@ -205,10 +205,14 @@ def refresh_keys(home: Home) -> None:
 
 
 class Table:
-    """What a home's gateway serves: kept in `records/gateway.json`, compiled, and told to its Envoy."""
+    """What a home's gateway serves: kept in `records/gateway.json`, compiled, and told to its Envoy.
 
-    def __init__(self, home: Home) -> None:
+    `secure`: whether callers come by TLS.
+    """
+
+    def __init__(self, home: Home, secure: bool = False) -> None:
         self._home = home
+        self._secure = secure
         self._path = home.records / "gateway.json"
         self.envoy = Envoy(home.gateway, _log(home))
 
@@ -280,7 +284,7 @@ class Table:
         return {file: self.envoy.write(file, resources) for file, resources in files.items()}
 
     def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
-        return compiled.compile(_parse(sites), keys, _trust())
+        return compiled.compile(_parse(sites), keys, _trust(), self._secure)
 
     def _keys(self) -> str:
         """The file of the keys that are valid now."""
