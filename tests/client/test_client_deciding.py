@@ -10,6 +10,7 @@ from mawasu.client.breaker import FIRST_REST, LAST, LONGEST_HOLD, LONGEST_REST, 
 from mawasu.client.effects import Lost, Reply
 from mawasu.client.freshness import Lifetime, Releases, lifetime
 from mawasu.client.judge import judge
+from mawasu.client.resp import Address, Answers, pack
 
 REFUSED = Lost("unreachable", "refused", sent=False)
 CUT = Lost("unreachable", "cut", sent=True)
@@ -280,3 +281,45 @@ def test_a_refusal_is_told_in_the_apis_own_words_without_what_would_break_a_log(
     assert fault(reply(500, b'{"message": ' + b'"x' * 9)).code == "broken"
     assert fault(LATE).code == "timeout"
     assert str(fault(CUT)) == "unreachable: cut"
+
+
+# ---------------------------------------------------------------------------------------- Redis' protocol
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_answers_of_redis_are_read_however_they_are_cut(size: int) -> None:
+    said = b"+OK\r\n$-1\r\n$4\r\na\r\nb\r\n$0\r\n\r\n-OOM command not allowed\r\n"
+    answers = Answers(5)
+    for at in range(0, len(said), size):
+        assert not answers.whole
+        answers.feed(said[at : at + size])
+    assert answers.whole
+    assert answers.found == [None, None, b"a\r\nb", b"", None]
+    assert answers.refused == "OOM"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"*1000000000\r\n",
+        b"$99999999999\r\n",
+        b"$x\r\n",
+        b"?" * 2000,
+        b"+OK\r\n+OK\r\n",
+    ],
+)
+def test_what_does_not_speak_like_redis_is_left_at_once(said: bytes) -> None:
+    with pytest.raises(ValueError):
+        Answers(1).feed(said)
+
+
+def test_the_address_of_a_redis_says_who_calls_and_which_database_and_keeps_its_secret() -> None:
+    told = Address("redis://site:p%40ss@cache/3")
+    assert (told.host, told.port, told.path) == ("cache", 6379, "")
+    assert told.greeting == [pack("AUTH", "site", "p@ss"), pack("SELECT", "3")]
+    assert Address("unix:///run/redis.sock").path == "/run/redis.sock"
+    for wrong in ("http://:secret@cache", "redis://:secret@cache/zero", "redis://:secret@cache:port"):
+        with pytest.raises(ValueError) as raised:
+            Address(wrong)
+        assert "secret" not in str(raised.value)
