@@ -14,7 +14,7 @@ from mawasu.home import Home
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`data` are directories below which data sets with a `path:` may lie; `builds` run at once.
+    """`data` are directories and `gs://` prefixes below which data sets with a `path:` may lie; `builds` run at once.
 
     `tls`: the certificate that the gateway shows; without one it speaks plain HTTP, on loopback, or where `plain` was
     asked for. `hsts` and `trusted_hops`: see `Edge`.
@@ -23,12 +23,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8080
     builds: int = 2
     data: tuple[str, ...] = ()
-    redis: str = ""  # the URL of the cache of answers, with its password; "": none
     host: str = "127.0.0.1"
     tls: Files | None = None
     plain: bool = False
     hsts: int = 0
     trusted_hops: int = 0
+    redis: str = ""  # the URL of the cache of answers, with its password; "": none
 
     @property
     def edge(self) -> Edge:

@@ -15,7 +15,9 @@ from mawasu.platforms.local.workshop import LocalWorkshop, lay_out
 class LocalPlatform(LocalWorkshop):
     """`ports.Platform` on this machine. `start` brings the supervisor and the gateway up, or finds them up."""
 
-    def __init__(self, home: Home, *, edge: Edge, certificate: Files | None, trust_pushers: bool, redis: str = "") -> None:
+    def __init__(
+        self, home: Home, *, edge: Edge, certificate: Files | None, trust_pushers: bool, redis: str = ""
+    ) -> None:
         super().__init__(home, Sandbox.detect(trust_pushers))
         host = LocalProcesses(home)
         self.services = LocalServices(home, host, self.sandbox, self.store, lay_out, redis)
