@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mawasu.gateway import clusters
 from mawasu.gateway.forms import KeyScheme, Operation, Place, Scheme, Served, TokenScheme
 from mawasu.gateway.schemes import OURS
 from mawasu.words import PublicKey, digest_of_value
@@ -124,34 +125,9 @@ def _authority(uri: str) -> str:
 
 
 def jwks_cluster(uri: str, trust: str) -> Dict:
-    """Where a key set is fetched from, over TLS verified against the certificates in the file `trust`."""
+    """Where a key set is fetched from."""
     parts = urlsplit(uri)
-    host, port = parts.hostname or "", parts.port or 443
-    name = jwks_cluster_name(uri)
-    return {
-        "@type": f"{TYPE}config.cluster.v3.Cluster",
-        "name": name,
-        "type": "LOGICAL_DNS",
-        "connect_timeout": "5s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [_host(host, port)]}]},
-        "transport_socket": {
-            "name": "tls",
-            "typed_config": {
-                "@type": f"{TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                "sni": host,
-                "common_tls_context": {
-                    "validation_context": {
-                        "trusted_ca": {"filename": trust},
-                        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
-                    }
-                },
-            },
-        },
-    }
-
-
-def _host(host: str, port: int) -> Dict:
-    return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+    return clusters.by_tls(jwks_cluster_name(uri), parts.hostname or "", parts.port or 443, trust)
 
 
 def requirement(operation: Operation, names: dict[str, str]) -> tuple[str, Dict] | None:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, limiter, matching, splits, templates
+from mawasu.gateway import claims, credentials, limiter, matching, rewriting, splits, templates
 from mawasu.gateway.authn import FILTER, TYPE
-from mawasu.gateway.forms import KeyScheme, Operation, Served
+from mawasu.gateway.clusters import outside_name
+from mawasu.gateway.forms import KeyScheme, Operation, Outside, Served
 
 Dict = dict[str, Any]
 
@@ -21,6 +22,7 @@ FOREIGN = (
     "The CORS preflight request is missing one (or more) of the following required headers "
     "[Origin, Access-Control-Request-Method] or has an unmatched Origin header."
 )
+NOT_HERE = "The back end of this operation may not be called from here."
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
@@ -29,18 +31,17 @@ def routes_of(
 ) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
-    `clusters`: names by revision; `secure`: whether callers come by TLS. Refusals come after every operation, so
-    `GET /x/{id}` is found although `/x/me` has only POST.
+    `clusters`: names by revision, and of the outside back ends that may be called; `secure`: whether callers come by
+    TLS. Refusals come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
     """
     operations = served.api.operations + (_pre_flights(served.api.operations) if served.api.cors else ())
     ordered = sorted(operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
-    own = clusters[served.endpoint.revision]
     calls = [
         route
         for operation in ordered
         for match in _matches(served.prefix, operation.path)
-        for call in [_call(served, operation, match, own, requirements.get((operation.method, operation.path)))]
-        for route in splits.shared(call, served, clusters, secure)
+        for call in [_call(served, operation, match, requirements.get((operation.method, operation.path)))]
+        for route in _led(call, served, operation, clusters, secure)
     ]
     refusals = [
         refusal
@@ -56,11 +57,13 @@ def _pre_flights(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     """`allowCors`: OPTIONS of every path, where the document has none, go to the back end without credentials."""
     taken = {templates.shape(one.path) for one in operations if one.method == "OPTIONS"}
     deadlines: dict[str, float] = {}
+    backends: dict[str, Outside | None] = {}
     for one in operations:
         if templates.shape(one.path) not in taken:
             deadlines[one.path] = max(deadlines.get(one.path, 0.0), one.deadline)
+            backends.setdefault(one.path, one.backend)
     same = {templates.shape(path): path for path in deadlines}  # /x/{a} and /x/{b}: one pre-flight
-    return tuple(Operation("OPTIONS", path, (), deadlines[path]) for path in same.values())
+    return tuple(Operation("OPTIONS", path, (), deadlines[path], backend=backends[path]) for path in same.values())
 
 
 def configuration(routes: Sequence[Dict]) -> Dict:
@@ -84,7 +87,25 @@ def _matches(prefix: str, path: str) -> list[Dict]:
     return [{"path": f"{prefix}{literal}"}, {"path": f"{prefix}{literal}/"}]
 
 
-def _call(served: Served, operation: Operation, match: Dict, cluster: str, requirement: str | None) -> Dict:
+def _led(call: Dict, served: Served, operation: Operation, clusters: Mapping[str, str], secure: bool) -> list[Dict]:
+    """The route, led to who answers."""
+    match, backend = call["match"], operation.backend
+    if backend is None:
+        to = {"cluster": clusters[served.endpoint.revision], **rewriting.own(served.prefix, match)}
+        return splits.shared(call | {"route": call["route"] | to}, served, clusters, secure)
+    name = outside_name(backend)
+    if name not in clusters:
+        refused = _answer(match, 503, NOT_HERE)
+        return [{key: value for key, value in call.items() if key != "route"} | refused]
+    to = {"cluster": name, "host_rewrite_literal": backend.authority}
+    to |= rewriting.outside(backend, served.prefix, match)
+    more = rewriting.variables(backend, served.prefix, operation.path)
+    per_filter = call["typed_per_filter_config"] | more
+    return [call | {"route": call["route"] | to, "typed_per_filter_config": per_filter}]
+
+
+def _call(served: Served, operation: Operation, match: Dict, requirement: str | None) -> Dict:
+    """All of a route but where it leads."""
     authn: Dict = {"@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.PerRouteConfig"}
     authn |= {"requirement_name": requirement} if requirement else {"disabled": True}
     per_filter: Dict = {FILTER: authn}
@@ -96,12 +117,10 @@ def _call(served: Served, operation: Operation, match: Dict, cluster: str, requi
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
         "route": {
-            "cluster": cluster,
             "timeout": f"{operation.deadline:g}s",
             # The stream is idle while the back end thinks: the deadline, not this, must be what ends it.
             "idle_timeout": f"{operation.deadline + 60:g}s",
             "retry_policy": _retry(operation.method),
-            **_rewrite(served.prefix, match),
         },
         "typed_per_filter_config": per_filter,
         "metadata": {
@@ -115,13 +134,6 @@ def _needs_key(served: Served, operation: Operation) -> bool:
     return bool(operation.security) and all(
         any(isinstance(served.api.schemes[name], KeyScheme) for name in names) for names in operation.security
     )
-
-
-def _rewrite(prefix: str, match: Dict) -> Dict:
-    """The back end sees the path that its document names."""
-    if "path" in match:
-        return {"prefix_rewrite": match["path"].removeprefix(prefix) or "/"}
-    return {"regex_rewrite": {"pattern": {"regex": f"^{re.escape(prefix)}"}, "substitution": ""}}
 
 
 def _retry(method: str) -> Dict:
