@@ -29,7 +29,7 @@ function envoy_on_request(handle)
   for number, value in ipairs({path:match(route:get("pattern"))}) do
     query = query .. (query == "" and "" or "&") .. route:get("names")[number] .. "=" .. quoted(value)
   end
-  handle:headers():replace(":path", route:get("path") .. "?" .. query)
+  handle:headers():replace(":path", path .. "?" .. query)
 end
 """
 
@@ -48,33 +48,33 @@ def own(prefix: str, match: Dict) -> Dict:
     """The feature's API sees the path that its document names."""
     if "path" in match:
         return {"prefix_rewrite": match["path"].removeprefix(prefix) or "/"}
-    return _put("", prefix)
+    return _put("", re.escape(prefix))
 
 
 def outside(backend: Outside, prefix: str, match: Dict) -> Dict:
-    """An outside back end sees that path after its own; nothing for a constant path with variables (`variables`)."""
-    if backend.constant:
-        return {"prefix_rewrite": backend.path or "/"} if "path" in match else {}
+    """An outside back end sees its own path, and that one after it unless it is constant."""
     if "path" in match:
-        return {"prefix_rewrite": backend.path + (match["path"].removeprefix(prefix) or "/")}
-    return _put(backend.path, prefix)
+        return {
+            "prefix_rewrite": backend.path + ("" if backend.constant else match["path"].removeprefix(prefix)) or "/"
+        }
+    return _put(backend.path or "/", ".*") if backend.constant else _put(backend.path, re.escape(prefix))
 
 
 def variables(backend: Outside, prefix: str, template: str) -> Dict:
-    """The filter on a route to a constant path: what the variables stood for goes into the query. Empty if it has none.
+    """The filter on a route to a constant path: what the variables stood for goes into the query, after the caller's.
 
-    A caller's own query comes first, as in ESPv2.
+    Empty where there are none. The caller's path stays for the route to replace.
     """
     if not backend.constant or templates.is_literal(template):
         return {}
     texts, names = templates.parts(template)
     pattern = "([^/]+)".join(_escaped(text) for text in (prefix + texts[0], *texts[1:]))
-    said = {"pattern": f"^{pattern}/?$", "names": [quote(name, safe="") for name in names], "path": backend.path or "/"}
+    said = {"pattern": f"^{pattern}/?$", "names": [quote(name, safe="") for name in names]}
     return {FILTER: {"@type": f"{TYPE}extensions.filters.http.lua.v3.LuaPerRoute", "filter_context": said}}
 
 
-def _put(path: str, prefix: str) -> Dict:
-    return {"regex_rewrite": {"pattern": {"regex": f"^{re.escape(prefix)}"}, "substitution": path}}
+def _put(path: str, regex: str) -> Dict:
+    return {"regex_rewrite": {"pattern": {"regex": f"^{regex}"}, "substitution": path}}
 
 
 def _escaped(text: str) -> str:
