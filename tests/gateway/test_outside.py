@@ -17,10 +17,12 @@ import pytest
 
 from mawasu.errors import SpecError
 from mawasu.gateway import routes
+from mawasu.gateway.explain import routes_of
 from mawasu.gateway.forms import Outside
-from mawasu.gateway.openapi import check, parse
+from mawasu.gateway.openapi import check, parse, parse_site
 from mawasu.gateway.outside import BACKEND, authority_of
 from mawasu.platforms.local.gateway import LocalGateway
+from mawasu.words import Endpoint
 from tests.gateway.certificates import Authority, put
 from tests.gateway.conftest import Stand, standing
 from tests.gateway.machinery import Issuer, Seen, call, document, eventually, site
@@ -365,6 +367,14 @@ def test_what_no_document_may_make_a_gateway_call_is_a_fault(said: dict[str, Any
         one for one in faults(document(x={"get": {"security": [], BACKEND: said}}), "a.example") if words in one
     ]
     assert "paths./x.get.x-google-backend" in fault
+
+
+def test_an_explanation_names_the_server() -> None:
+    served = parse_site(site(Endpoint("r1", ("/s",)), described("api.example:8443", theirs={}, mine=[])))
+    assert {route.path: route.targets[0].revision for route in routes_of([served])} == {
+        "/theirs": "https://api.example:8443",
+        "/mine": "r1",
+    }
 
 
 def test_names_of_servers_are_written_in_one_way() -> None:

@@ -15,7 +15,9 @@ from mawasu.daemon.converge import Converge
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes
+from mawasu.daemon.refresh import refreshing
 from mawasu.daemon.settings import check, load
+from mawasu.data.reach import Reach
 from mawasu.errors import MawasuError, UsageError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import git_dir
@@ -38,6 +40,9 @@ from mawasu.words import Push, Result
 
 TICK = 5.0
 """Seconds between looks: the supervisor, expiry, branches whose hook was missed, watched remotes that are due."""
+
+LOOK = 1.0
+"""Seconds between looks at which data sets are due. Where nothing is, that is one look into each ledger."""
 
 
 class Daemon:
@@ -65,7 +70,7 @@ class Daemon:
             self.platform,
             live,
             self.platform.secrets.resolve,
-            tuple(Path(path) for path in settings.data),
+            Reach(settings.data),
             check_api=partial(check_api, back_ends=settings.back_ends),
         )
         self.queue = Queue(settings.builds, self._bug)
@@ -85,6 +90,7 @@ class Daemon:
         self.scan()
         self.control.start()
         threading.Thread(target=self._tick, name="tick", daemon=True).start()
+        threading.Thread(target=self._refresh, name="refresh", daemon=True).start()
         threading.Thread(target=_warm, name="warm", daemon=True).start()
 
     def stop(self) -> None:
@@ -117,6 +123,17 @@ class Daemon:
                 self.pushes.resume()
             except MawasuError as error:
                 self.log.write(f"tick: {error}")
+
+    def _refresh(self) -> None:
+        """New data, on a thread of its own: reading a large source keeps nothing else waiting."""
+        refresh = refreshing(self.shop)
+        while not self.stopped.wait(LOOK):
+            try:
+                for line in refresh.run(self.ledgers.all(), time.time()):
+                    self.log.write(line)
+                    self.scan()  # it may say that a branch has moved
+            except MawasuError as error:
+                self.log.write(f"refresh: {error}")
 
     def _certificate(self) -> None:
         """Take a renewed certificate; what is wrong at the edge is logged once and shown by `status`."""

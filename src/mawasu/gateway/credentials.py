@@ -25,6 +25,11 @@ KEY_SHAPE = rf"{_START}[A-Za-z0-9_-]{{16}}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 none against every key there is, and with thousands of them one such request would hold a worker for a second."""
 
 
+def is_shaped(text: str) -> bool:
+    """Whether it looks like an API key."""
+    return re.fullmatch(KEY_SHAPE, text) is not None
+
+
 def rules(schemes: Sequence[Scheme]) -> Dict | None:
     """The filter's configuration for a route that asks for these schemes; None when there is nothing to refuse."""
     policies = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, limiter, matching, rewriting, splits, templates
+from mawasu.gateway import claims, credentials, limiter, matching, rewriting, splits
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.clusters import outside_name
-from mawasu.gateway.forms import KeyScheme, Operation, Outside, Served
+from mawasu.gateway.forms import KeyScheme, Operation, Served
+from mawasu.gateway.ways import Way, ways_of
 
 Dict = dict[str, Any]
 
@@ -34,36 +34,22 @@ def routes_of(
     `clusters`: names by revision, and of the outside back ends that may be called; `secure`: whether callers come by
     TLS. Refusals come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
     """
-    operations = served.api.operations + (_pre_flights(served.api.operations) if served.api.cors else ())
-    ordered = sorted(operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
+    ways = ways_of(served)
     calls = [
         route
-        for operation in ordered
-        for match in _matches(served.prefix, operation.path)
-        for call in [_call(served, operation, match, requirements.get((operation.method, operation.path)))]
-        for route in _led(call, served, operation, clusters, secure)
+        for way in ways
+        for match in _matches(way)
+        for call in [_call(served, way.operation, match, requirements.get((way.operation.method, way.operation.path)))]
+        for route in _led(call, served, way.operation, clusters, secure)
     ]
     refusals = [
         refusal
-        for path, group in itertools.groupby(ordered, key=lambda one: one.path)
+        for path, group in itertools.groupby(ways, key=lambda way: way.operation.path)
         for same in [list(group)]
-        for match in _matches(served.prefix, path)
-        for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.method for one in same]))
+        for match in _matches(same[0])
+        for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.operation.method for one in same]))
     ]
     return calls + refusals
-
-
-def _pre_flights(operations: Iterable[Operation]) -> tuple[Operation, ...]:
-    """`allowCors`: OPTIONS of every path, where the document has none, go to the back end without credentials."""
-    taken = {templates.shape(one.path) for one in operations if one.method == "OPTIONS"}
-    deadlines: dict[str, float] = {}
-    backends: dict[str, Outside | None] = {}
-    for one in operations:
-        if templates.shape(one.path) not in taken:
-            deadlines[one.path] = max(deadlines.get(one.path, 0.0), one.deadline)
-            backends.setdefault(one.path, one.backend)
-    same = {templates.shape(path): path for path in deadlines}  # /x/{a} and /x/{b}: one pre-flight
-    return tuple(Operation("OPTIONS", path, (), deadlines[path], backend=backends[path]) for path in same.values())
 
 
 def configuration(routes: Sequence[Dict]) -> Dict:
@@ -77,14 +63,8 @@ def configuration(routes: Sequence[Dict]) -> Dict:
     }
 
 
-def _matches(prefix: str, path: str) -> list[Dict]:
-    """How requests for a path look: the path as it is and with one trailing slash."""
-    if not templates.is_literal(path):
-        return [{"safe_regex": {"regex": re.escape(prefix) + templates.regex(path)}}]
-    literal = templates.literal(path)
-    if literal == "/":
-        return [{"path": f"{prefix}/"}, {"path": prefix}]
-    return [{"path": f"{prefix}{literal}"}, {"path": f"{prefix}{literal}/"}]
+def _matches(way: Way) -> list[Dict]:
+    return [{"path": path} for path in way.paths] or [{"safe_regex": {"regex": way.regex}}]
 
 
 def _led(call: Dict, served: Served, operation: Operation, clusters: Mapping[str, str], secure: bool) -> list[Dict]:
@@ -124,12 +104,12 @@ def _call(served: Served, operation: Operation, match: Dict, requirement: str | 
         },
         "typed_per_filter_config": per_filter,
         "metadata": {
-            "filter_metadata": {METADATA: {"key": _needs_key(served, operation), **limiter.charges(served, operation)}}
+            "filter_metadata": {METADATA: {"key": needs_key(served, operation), **limiter.charges(served, operation)}}
         },
     }
 
 
-def _needs_key(served: Served, operation: Operation) -> bool:
+def needs_key(served: Served, operation: Operation) -> bool:
     """Whether nobody comes in without an API key: then its absence is what a refused caller must be told."""
     return bool(operation.security) and all(
         any(isinstance(served.api.schemes[name], KeyScheme) for name in names) for names in operation.security
