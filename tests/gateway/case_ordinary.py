@@ -79,6 +79,29 @@ REQUIREMENTS: list[Case] = [
         403,
         listener.OTHER_KEY,
     ),
+    Asked(
+        "requirements",
+        "a key and one of two tokens, with the second",
+        get("/person", x_api_key=key("good"), x_token=lambda w: w.issuer.token()),
+        200,
+    ),
+    Asked(
+        "requirements", "a key and one of two tokens, with neither", get("/person", x_api_key=key("good")), 401, MISSING
+    ),
+    Asked(
+        "requirements",
+        "a key, with or without a token: with",
+        get("/keyed", authorization=token(), x_api_key=key("good")),
+        200,
+    ),
+    Asked("requirements", "a key, with or without a token: without", get("/keyed", x_api_key=key("good")), 200),
+    Asked(
+        "requirements",
+        "a key, with or without a token: with a bad one",
+        get("/keyed", authorization=token(exp=1), x_api_key=key("good")),
+        200,
+    ),
+    Asked("requirements", "a key, with or without a token: no key", get("/keyed", authorization=token()), 401, NO_KEY),
     Asked("requirements", "optional, with nothing", get("/maybe"), 200),
     Asked("requirements", "optional, with a token", get("/maybe", authorization=token()), 200),
     Asked(
