@@ -76,6 +76,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"outside")
 
+    def do_OPTIONS(self) -> None:
+        self.do_GET()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Nobody reads it."""
 
@@ -174,6 +177,16 @@ def test_the_features_own_api_answers_the_rest(world: World) -> None:
     world.serve(mine=[], theirs={})
     assert world.get("/mine") == (200, "own")
     assert world.get("/theirs") == (200, "outside")
+
+
+def test_with_allow_cors_the_back_end_answers_pre_flights_too(world: World) -> None:
+    text = json.loads(described(world.server.authority, t={"at": "/fn", "security": [{"jwt": []}]}))
+    text["x-google-endpoints"] = [{"allowCors": True}]
+    world.stand.gateway.switch([site(world.own.endpoint(), json.dumps(text))])
+    asking = {"origin": "https://page.example", "access-control-request-method": "GET"}
+    assert call(world.stand.port, "OPTIONS", f"{AT}/t", asking).body == "outside"
+    assert world.server.seen[-1].line == "OPTIONS /fn HTTP/1.1"
+    assert world.get("/t")[0] == 401
 
 
 # ------------------------------------------------------------------------------------------------------ credentials
