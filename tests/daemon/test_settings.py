@@ -81,7 +81,7 @@ def test_what_cannot_hold_together_is_refused_with_the_next_step(said: Said, cau
 
 
 def test_back_ends_are_said_anew_as_a_whole() -> None:
-    known = told(Settings(), Said(back_ends=("api.example", "b.example:8443")))
+    known = told(Settings(), Said(back_ends=("API.example:443", "b.example:8443")))
     assert told(known, Said(port=9000)).back_ends == ("api.example", "b.example:8443")
     assert told(known, Said(back_ends=())).back_ends == ()
 

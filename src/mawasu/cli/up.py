@@ -103,7 +103,7 @@ def _remember(at: Home, options: dict[str, Any]) -> None:
     }
     roots = tuple(_root(place) for place in options.pop("data") or ()) or None
     names = options.pop("back_ends")
-    back_ends = None if names is None else tuple(name for name in names.lower().split(",") if name)
+    back_ends = None if names is None else tuple(name for name in names.split(",") if name)
     settings = told(load(at), Said(data=roots, back_ends=back_ends, **paths, **options))
     if paths and settings.tls:
         read(settings.tls)

@@ -55,9 +55,11 @@ def told(known: Settings, said: Said) -> Settings:
     """What holds from now on. Raises UsageError for what cannot hold together."""
     changes = {
         name: value
-        for name in ("port", "builds", "data", "host", "hsts", "trusted_hops", "back_ends")
+        for name in ("port", "builds", "data", "host", "hsts", "trusted_hops")
         if (value := getattr(said, name)) is not None
     }
+    if said.back_ends is not None:
+        changes["back_ends"] = tuple(outside.authority_of(name) or name for name in said.back_ends)
     if (said.tls_cert is None) != (said.tls_key is None):
         raise UsageError("a certificate needs its private key", "say both: --tls-cert FILE --tls-key FILE")
     if said.plain and said.tls_cert:
