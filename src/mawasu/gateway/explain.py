@@ -34,7 +34,7 @@ class Charge(Value, frozen=True):
 
 
 class Target(Value, frozen=True):
-    """A revision, and how much of the traffic is its, in percent."""
+    """A revision (or the address of an outside back end), and how much of the traffic is its, in percent."""
 
     revision: str
     share: float
@@ -211,8 +211,8 @@ def _route(served: Served, operation: Operation) -> Route:
         operation.method,
         operation.path,
         operation.id,
-        tuple(_targets(served)),
-        f"{served.split.unit.kind} {served.split.unit.name}".rstrip() if served.split else "",
+        tuple(_targets(served, operation)),
+        f"{served.split.unit.kind} {served.split.unit.name}".rstrip() if served.split and not operation.backend else "",
         operation.security,
         operation.deadline,
         listener.LARGEST_BODY,
@@ -225,7 +225,10 @@ def _route(served: Served, operation: Operation) -> Route:
     )
 
 
-def _targets(served: Served) -> Iterator[Target]:
+def _targets(served: Served, operation: Operation) -> Iterator[Target]:
+    if operation.backend:
+        yield Target(f"https://{operation.backend.authority}", 100)
+        return
     shares = served.split.shares if served.split else ()
     weights = [splits.WHOLE - sum(share.weight for share in shares), *(share.weight for share in shares)]
     for endpoint, weight in zip(served.endpoints, weights, strict=True):
