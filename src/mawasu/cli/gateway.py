@@ -45,6 +45,7 @@ def _common(verb: Verb) -> None:
 def routes(feature: str | None, environment: str | None, tree: bool, as_json: bool) -> None:
     from mawasu.cli.output import emit, say, table
     from mawasu.gateway.explain import routes_of
+    from mawasu.gateway.reference import PAGE, has_pages
 
     place = _place(tree, feature, environment)
     found = routes_of(place.sites)
@@ -54,6 +55,8 @@ def routes(feature: str | None, environment: str | None, tree: bool, as_json: bo
     say(place.said)
     headers = ["method", "path", "callers", "deadline", "quotas", "operation"]
     table(headers, [[*_row(route), route.id or "—"] for route in found], "no routes")
+    for address in (served.prefix + PAGE for served in place.sites if has_pages(served)):
+        say(f"API reference, for everybody: {address}")
 
 
 def test(
@@ -195,7 +198,9 @@ def _show(found: Explanation) -> None:
     from mawasu.gateway.explain import ARRIVES
 
     arrives = found.status == ARRIVES
-    answer = "reaches the API" if arrives else f"{found.status} {found.message}"
+    answer = f"{found.status} {found.message}"
+    if arrives:
+        answer = "reaches the API" if found.route else "the gateway answers it itself"
     say(f"{safe(f'{found.method} {found.path}')} → {colour(answer, 'green' if arrives else 'red')}")
     _tell("why", found.why)
     if found.route is None:

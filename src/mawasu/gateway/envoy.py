@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mawasu.gateway import authn, limiter, routes, splits
+from mawasu.gateway import authn, limiter, reference, routes, splits
 from mawasu.gateway.forms import Served, TokenScheme
 from mawasu.gateway.listener import AUTHN, CLUSTERS, QUOTAS, ROUTES
 from mawasu.gateway.schemes import OURS
@@ -91,11 +91,18 @@ def read(files: Mapping[str, Sequence[Dict]]) -> Config:
     )
 
 
-def compile(sites: Sequence[Served], keys: str, trust: str = "", secure: bool = False) -> Config:
+def compile(
+    sites: Sequence[Served],
+    keys: str,
+    trust: str = "",
+    secure: bool = False,
+    viewer: reference.Viewer = reference.NONE,
+) -> Config:
     """The configuration that serves exactly these sites. Raises UsageError for a split that cannot be held.
 
     `keys` is the file of the key set of API keys (`authn.key_set`); Envoy reads it when it is named, and never again.
-    `trust` is the file of CA certificates for key sets that are fetched; `secure` says that callers come by TLS.
+    `trust` is the file of CA certificates for key sets that are fetched; `secure` says that callers come by TLS;
+    `viewer` is what API references are shown with.
     """
     clusters: dict[str, Dict] = {}
     providers: dict[str, Dict] = {}
@@ -123,7 +130,9 @@ def compile(sites: Sequence[Served], keys: str, trust: str = "", secure: bool = 
                 required[operation.method, operation.path] = found[0]
                 requirements[found[0]] = found[1]
         targets = {revision: backend["name"] for revision, backend in backends.items()}
-        table += routes.routes_of(served, targets, required, secure)
+        table += routes.routes_of(served, targets, required, secure, viewer)
+    if any(map(reference.has_pages, sites)):
+        table += reference.routes(reference.files_of(viewer), routes.METADATA, forever=True)
     return Config(clusters, providers, requirements, tuple(table), limits, slots)
 
 

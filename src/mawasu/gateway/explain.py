@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mawasu.gateway import credentials, jwt, listener, routes, splits
+from mawasu.gateway import credentials, jwt, listener, reference, routes, splits
 from mawasu.gateway.asked import Request, carried, path_of, sent_at
 from mawasu.gateway.authn import provider
 from mawasu.gateway.forms import KeyScheme, Operation, Scheme, Served, TokenScheme
@@ -112,11 +112,26 @@ def explain(request: Request, sites: Sequence[Served], known: Known) -> Explanat
     wrong = _fault_of_headers(request)
     if wrong:
         return Explanation(request.method, path, 400, "Bad Request", wrong)
+    page = _page(request, path, sites)
+    if page is not None:
+        return page
     fitting = _fitting(path, sites)
     found = _first(request, fitting)
     if found is None:
         return _no_operation(request, path, fitting, sites)
     return _operation(request, path, found, known)
+
+
+def _page(request: Request, path: str, sites: Sequence[Served]) -> Explanation | None:
+    """The gateway's own pages; no operation can have their paths."""
+    site = next((served for served in sites if path in reference.paths_of(served)), None)
+    if site is None:
+        return None
+    if request.method in reference.METHODS:
+        why = "the API reference: the gateway answers it itself, to everybody (auth.docs in mawasu.yaml)"
+        return Explanation(request.method, path, ARRIVES, "", why)
+    message = routes.NOT_ALLOWED.format(path.removeprefix(site.prefix))
+    return Explanation(request.method, path, 405, message, f"the API reference has {', '.join(reference.METHODS)}")
 
 
 def carrying(request: Request, sites: Sequence[Served], token: str = "", key: str = "") -> Request:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from mawasu.gateway import quotas, schemes, templates
 from mawasu.gateway.document import Document, Path, kind_of, nearest
 from mawasu.gateway.forms import DEADLINE, Api, Operation, Scheme, Served
+from mawasu.gateway.shown import shown
 from mawasu.words import Site
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -82,7 +83,9 @@ def parse(text: str, file: str) -> Api:
 
 def parse_site(site: Site) -> Served:
     """A site with its document parsed, for the local gateway. Raises SpecError with all faults of the document."""
-    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint, site.split)
+    reading = read(site.openapi, site.path)
+    reference = shown(reading, site.prefix) if site.docs else ""
+    return Served(site.feature, site.environment, reading.api, site.endpoint, site.split, reference)
 
 
 def _check_version(doc: Document, root: Mapping[str, Any]) -> None:

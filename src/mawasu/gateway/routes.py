@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, limiter, matching, splits
+from mawasu.gateway import claims, credentials, limiter, matching, reference, splits
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 from mawasu.gateway.ways import Way, ways_of
@@ -26,7 +26,11 @@ SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
 def routes_of(
-    served: Served, clusters: Mapping[str, str], requirements: dict[tuple[str, str], str], secure: bool
+    served: Served,
+    clusters: Mapping[str, str],
+    requirements: dict[tuple[str, str], str],
+    secure: bool,
+    viewer: reference.Viewer,
 ) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
@@ -48,7 +52,16 @@ def routes_of(
         for match in _matches(same[0])
         for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.operation.method for one in same]))
     ]
-    return calls + refusals
+    pages = reference.routes(reference.answers_of(served, viewer), METADATA, forever=False)
+    return (
+        calls
+        + pages
+        + refusals
+        + [
+            _refuse_method({"path": path}, path.removeprefix(served.prefix), list(reference.METHODS))
+            for path in reference.paths_of(served)
+        ]
+    )
 
 
 def configuration(routes: Sequence[Dict]) -> Dict:
@@ -59,6 +72,7 @@ def configuration(routes: Sequence[Dict]) -> Dict:
         "name": NAME,
         "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
         "validate_clusters": False,
+        "max_direct_response_body_size_bytes": reference.LARGEST,
     }
 
 

@@ -30,6 +30,7 @@ from mawasu.platforms.local.envoy import POLL, Envoy, Resources
 from mawasu.platforms.local.files import locked, replace
 from mawasu.platforms.local.keys import Expiry, KeyRing
 from mawasu.platforms.local.tls import Taken
+from mawasu.platforms.local.viewer import viewer
 from mawasu.words import Site
 
 PROCESS = "gateway"
@@ -284,7 +285,7 @@ class Table:
         return {file: self.envoy.write(file, resources) for file, resources in files.items()}
 
     def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
-        return compiled.compile(_parse(sites), keys, _trust(), self._secure)
+        return compiled.compile(_parse(sites), keys, _trust(), self._secure, viewer())
 
     def _keys(self) -> str:
         """The file of the keys that are valid now."""
