@@ -44,6 +44,19 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Base of every word: immutable, compared by value, msgspec encodes it."""
 
 
+class Look(Value, frozen=True):
+    """A look at a data set's source: when (seconds since the epoch), the snapshot that was there, and what went wrong.
+
+    `mark` stands for the source's contents where its owner tells that without reading it (generations of objects);
+    "" where only reading tells.
+    """
+
+    at: float
+    digest: Digest | None = None
+    mark: str = ""
+    trouble: str = ""
+
+
 # ---------------------------------------------------------------------------------------------------- git
 
 

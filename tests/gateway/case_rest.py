@@ -25,7 +25,7 @@ FRAMING: list[Case] = [
         41,
         "fields that HTTP/1.1 would read as another request",
         "the stream is reset",
-        "test_framing.py::test_http2_fields_that_could_become_another_request_are_reset",
+        "test_framing.py::test_http2_that_could_become_another_request_is_reset",
     ),
     Held(
         42,

@@ -15,8 +15,8 @@ def register(verbs: Verbs) -> None:
     verb = verbs.add("up", up, "Start mawasu here; in a git repository, also make it a place to push to.")
     verb.add_argument("--project", help="Make an empty project of this name (on a server).")
     verb.add_argument("--builds", type=whole(1), help="How many builds at once (2; remembered).")
-    help = "A directory below which data sets with a `path:` may lie (remembered); may be said again."
-    verb.add_argument("--data", type=Path, action="append", help=help)
+    help = "A directory, or gs://BUCKET/PREFIX, below which data sets with a `path:` may lie (remembered); repeatable."
+    verb.add_argument("--data", action="append", metavar="PLACE", help=help)
     verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
     verb.json()
     gateway = verb.add_argument_group("the gateway, all remembered")
@@ -99,11 +99,24 @@ def _remember(at: Home, options: dict[str, Any]) -> None:
     paths: dict[str, Any] = {
         name: str(path.absolute()) for name in ("tls_cert", "tls_key") if (path := options.pop(name))
     }
-    roots = tuple(str(path.absolute()) for path in options.pop("data") or ()) or None
+    roots = tuple(_root(place) for place in options.pop("data") or ()) or None
     settings = told(load(at), Said(data=roots, **paths, **options))
     if paths and settings.tls:
         read(settings.tls)
     save(at, settings)
+
+
+def _root(place: str) -> str:
+    from mawasu.data.reach import is_cloud
+    from mawasu.errors import UsageError
+    from mawasu.spec.units import Refused, outside
+
+    if not is_cloud(place):
+        return str(Path(place).absolute())
+    try:
+        return outside(place.rstrip("/"))
+    except Refused as refused:
+        raise UsageError(f"--data {place}: expected {refused.expected}", refused.hint) from refused
 
 
 def _project(name: str | None) -> Path | None:

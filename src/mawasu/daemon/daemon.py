@@ -14,7 +14,9 @@ from mawasu.daemon.converge import Converge
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes
+from mawasu.daemon.refresh import refreshing
 from mawasu.daemon.settings import check, load
+from mawasu.data.reach import Reach
 from mawasu.errors import MawasuError, UsageError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import git_dir
@@ -37,6 +39,9 @@ from mawasu.words import Push, Result
 TICK = 5.0
 """Seconds between looks: the supervisor, expiry, branches whose hook was missed, watched remotes that are due."""
 
+LOOK = 1.0
+"""Seconds between looks at which data sets are due. Where nothing is, that is one look into each ledger."""
+
 
 class Daemon:
     """`start` returns when pushes are taken and everything that was served is served again."""
@@ -57,7 +62,7 @@ class Daemon:
             self.platform,
             live,
             self.platform.secrets.resolve,
-            tuple(Path(path) for path in settings.data),
+            Reach(settings.data),
         )
         self.queue = Queue(settings.builds, self._bug)
         self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)
@@ -76,6 +81,7 @@ class Daemon:
         self.scan()
         self.control.start()
         threading.Thread(target=self._tick, name="tick", daemon=True).start()
+        threading.Thread(target=self._refresh, name="refresh", daemon=True).start()
         threading.Thread(target=_warm, name="warm", daemon=True).start()
 
     def stop(self) -> None:
@@ -108,6 +114,17 @@ class Daemon:
                 self.pushes.resume()
             except MawasuError as error:
                 self.log.write(f"tick: {error}")
+
+    def _refresh(self) -> None:
+        """New data, on a thread of its own: reading a large source keeps nothing else waiting."""
+        refresh = refreshing(self.shop)
+        while not self.stopped.wait(LOOK):
+            try:
+                for line in refresh.run(self.ledgers.all(), time.time()):
+                    self.log.write(line)
+                    self.scan()  # it may say that a branch has moved
+            except MawasuError as error:
+                self.log.write(f"refresh: {error}")
 
     def _certificate(self) -> None:
         """Take a renewed certificate; what is wrong at the edge is logged once and shown by `status`."""

@@ -14,7 +14,7 @@ from mawasu.home import Home
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`data` are directories below which data sets with a `path:` may lie; `builds` run at once.
+    """`data` are directories and `gs://` prefixes below which data sets with a `path:` may lie; `builds` run at once.
 
     `tls`: the certificate that the gateway shows; without one it speaks plain HTTP, on loopback, or where `plain` was
     asked for. `hsts` and `trusted_hops`: see `Edge`.
