@@ -47,6 +47,7 @@ def shown(text: str) -> Any:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         # Debian's own; elsewhere the one that `playwright install chromium` brings.
         found = playwright.chromium.launch(
