@@ -23,7 +23,7 @@ PREDICT = "/no-show/staging/predict"
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("MAWASU_HOME", str(tmp_path / "home"))
-    for name in ("MAWASU_TOKEN", "MAWASU_KEY"):
+    for name in ("MAWASU_TOKEN", "MAWASU_KEY", "MAWASU_RECORDS"):
         monkeypatch.delenv(name, raising=False)
     return Home()
 

@@ -58,11 +58,7 @@ def _not(scheme: Scheme, kind: str, failure: str, why: str) -> Checked:
 
 
 def _places(places: Sequence[Place]) -> str:
-    named = [
-        f"{'the ' if place.kind == 'header' else ''}{place.kind} {place.name}"
-        + (f" ({place.prefix}…)" * bool(place.prefix))
-        for place in places
-    ]
+    named = (f"the {place.kind} {place.name}" + (f" ({place.prefix}…)" if place.prefix else "") for place in places)
     return " or ".join(named)
 
 
