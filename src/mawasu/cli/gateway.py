@@ -46,7 +46,8 @@ def _common(verb: Verb) -> None:
 def routes(feature: str | None, environment: str | None, tree: bool, records: str | None, as_json: bool) -> None:
     from mawasu.cli.output import emit, say, table
     from mawasu.gateway.explain import routes_of
-    from mawasu.gateway.reference import PAGE, has_pages
+    from mawasu.gateway.reference import paths_of
+    from mawasu.gateway.ways import ways_of
 
     place = _place(tree, records, feature, environment)
     found = routes_of(place.sites)
@@ -56,8 +57,9 @@ def routes(feature: str | None, environment: str | None, tree: bool, records: st
     say(place.said)
     headers = ["method", "path", "callers", "deadline", "quotas", "operation"]
     table(headers, [[*_row(route), route.id or "—"] for route in found], "no routes")
-    for address in (served.prefix + PAGE for served in place.sites if has_pages(served)):
-        say(f"API reference, for everybody: {address}")
+    for served in place.sites:
+        for address in paths_of(served, ways_of(served))[:1]:
+            say(f"API reference, for everybody: {address}")
 
 
 def test(
@@ -231,7 +233,7 @@ def _show(found: Explanation) -> None:
     answer = f"{found.status} {found.message}"
     if arrives:
         answer = "reaches the API" if found.route else "the gateway answers it itself"
-    say(f"{safe(f'{found.method} {found.path}')} → {colour(answer, 'green' if arrives else 'red')}")
+    say(f"{safe(f'{found.method} {found.path}')} → {colour(safe(answer), 'green' if arrives else 'red')}")
     _tell("why", found.why)
     if found.route is None:
         return

@@ -131,7 +131,7 @@ def compile(
                 requirements[found[0]] = found[1]
         targets = {revision: backend["name"] for revision, backend in backends.items()}
         table += routes.routes_of(served, targets, required, secure, viewer)
-    if any(map(reference.has_pages, sites)):
+    if any(served.reference for served in sites):
         table += reference.routes(reference.files_of(viewer), routes.METADATA, forever=True)
     return Config(clusters, providers, requirements, tuple(table), limits, slots)
 

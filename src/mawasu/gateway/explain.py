@@ -124,7 +124,7 @@ def explain(request: Request, sites: Sequence[Served], known: Known) -> Explanat
 
 def _page(request: Request, path: str, sites: Sequence[Served]) -> Explanation | None:
     """The gateway's own pages; no operation can have their paths."""
-    site = next((served for served in sites if path in reference.paths_of(served)), None)
+    site = next((served for served in sites if path in reference.paths_of(served, ways_of(served))), None)
     if site is None:
         return None
     if request.method in reference.METHODS:

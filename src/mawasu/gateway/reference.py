@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mawasu.gateway.forms import Served
-from mawasu.gateway.ways import ways_of
+from mawasu.gateway.ways import Way
 from mawasu.words import Value
 
 Dict = dict[str, Any]
@@ -90,24 +90,22 @@ class Answer(NamedTuple):
     body: Dict
 
 
-def has_pages(served: Served) -> bool:
-    """Whether a site has a reference: it is wanted, and no operation of its own could mean one of the paths."""
-    mine = [served.prefix + path for path in (PAGE, DOCUMENT)]
-    return bool(served.reference) and not any(way.fits(path) for way in ways_of(served) for path in mine)
+def paths_of(served: Served, ways: Sequence[Way]) -> tuple[str, ...]:
+    """What the gateway itself answers of a site: the page, also with a trailing slash, and then the document.
 
-
-def paths_of(served: Served) -> tuple[str, ...]:
-    """What the gateway itself answers of a site."""
-    if not has_pages(served):
+    Nothing where no reference is wanted, or where one of the site's own ways could mean it.
+    """
+    page, document = served.prefix + PAGE, served.prefix + DOCUMENT
+    if not served.reference or any(way.fits(page) or way.fits(document) for way in ways):
         return ()
-    return (served.prefix + PAGE, f"{served.prefix}{PAGE}/", served.prefix + DOCUMENT)
+    return page, f"{page}/", document
 
 
-def answers_of(served: Served, viewer: Viewer) -> list[Answer]:
-    """The page of one site, and its document."""
-    if not has_pages(served):
+def answers_of(served: Served, paths: Sequence[str], viewer: Viewer) -> list[Answer]:
+    """The page of one site, and its document, at these paths."""
+    if not paths:
         return []
-    *page, document = paths_of(served)
+    *page, document = paths
     texts = {"title": f"{served.feature} {served.environment}", "files": viewer.at, "document": document}
     text = _TEMPLATE.format(**{name: html.escape(value) for name, value in texts.items()})
     return [

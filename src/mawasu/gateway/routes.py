@@ -52,16 +52,11 @@ def routes_of(
         for match in _matches(same[0])
         for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.operation.method for one in same]))
     ]
-    pages = reference.routes(reference.answers_of(served, viewer), METADATA, forever=False)
-    return (
-        calls
-        + pages
-        + refusals
-        + [
-            _refuse_method({"path": path}, path.removeprefix(served.prefix), list(reference.METHODS))
-            for path in reference.paths_of(served)
-        ]
-    )
+    paths = reference.paths_of(served, ways)
+    pages = reference.routes(reference.answers_of(served, paths, viewer), METADATA, forever=False)
+    others = list(reference.METHODS)
+    refusals += [_refuse_method({"path": path}, path.removeprefix(served.prefix), others) for path in paths]
+    return calls + pages + refusals
 
 
 def configuration(routes: Sequence[Dict]) -> Dict:
