@@ -49,7 +49,8 @@ def test_the_tree_finds_what_a_search_through_all_routes_finds(paths: list[str],
 
 @given(TEMPLATE, TEMPLATE, st.sampled_from(["", "/"]))
 def test_a_way_fits_what_its_expression_fits(path: str, other: str, slash: str) -> None:
-    text = document(**{path.removeprefix("/").replace("/", "__"): []})
+    described: dict[str, Any] = {path.removeprefix("/").replace("/", "__"): []}
+    text = document(**described)
     (way,) = ways_of(parse_site(site(Endpoint("r", ("/s",)), text)))
     for one in (path, other):
         asked = f"/flight-delay/production{templates.literal(one.replace('{x}', 'v'))}{slash}"
