@@ -76,8 +76,10 @@ def test(
 ) -> None:
     import time
 
+    from mawasu.cli.context import home
     from mawasu.cli.keys import ring_of
     from mawasu.cli.output import emit, say
+    from mawasu.daemon.settings import load
     from mawasu.gateway.asked import Request
     from mawasu.gateway.explain import carrying, explain
     from mawasu.gateway.verify import Known
@@ -87,7 +89,7 @@ def test(
     request: Request = Request(method.upper(), target, tuple(map(_header, headers)))
     request = carrying(request, place.sites, *_credentials(token, key))
     with ring_of(records) as ring:
-        found = explain(request, place.sites, Known(ring.list(), time.time()))
+        found = explain(request, place.sites, Known(ring.list(), time.time(), load(home()).back_ends))
     if as_json:
         emit(_plain(found))
         return

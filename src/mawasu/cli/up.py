@@ -33,6 +33,8 @@ def register(verbs: Verbs) -> None:
     gateway.add_argument("--hsts", type=whole(0), metavar="SECONDS", help=help)
     help = "How many load balancers in front append to X-Forwarded-For (0)."
     gateway.add_argument("--trusted-hops", dest="trusted_hops", type=whole(0), metavar="N", help=help)
+    help = "The servers outside mawasu that OpenAPI documents may name as back ends (none), by commas; replaces all."
+    gateway.add_argument("--back-ends", dest="back_ends", metavar="HOST[:PORT],…", help=help)
 
 
 def up(project: str | None, trust_pushers: bool, as_json: bool, **options: Any) -> None:
@@ -100,7 +102,9 @@ def _remember(at: Home, options: dict[str, Any]) -> None:
         name: str(path.absolute()) for name in ("tls_cert", "tls_key") if (path := options.pop(name))
     }
     roots = tuple(_root(place) for place in options.pop("data") or ()) or None
-    settings = told(load(at), Said(data=roots, **paths, **options))
+    names = options.pop("back_ends")
+    back_ends = None if names is None else tuple(name for name in names.split(",") if name)
+    settings = told(load(at), Said(data=roots, back_ends=back_ends, **paths, **options))
     if paths and settings.tls:
         read(settings.tls)
     save(at, settings)

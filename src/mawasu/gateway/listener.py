@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import claims, credentials, edge, limiter, reference, routes, splits
+from mawasu.gateway import claims, credentials, edge, limiter, reference, rewriting, routes, splits
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 from mawasu.gateway.edge import Edge
 
@@ -124,6 +124,7 @@ def _filters(at: Edge, directory: str) -> list[Dict]:
         _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
         splits.filter_(),
         _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
+        rewriting.filter_(),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
     ]

@@ -17,10 +17,14 @@ from mawasu.words import PublicKey, Value
 
 
 class Known(Value, frozen=True):
-    """What else decides: the public halves that are kept, those whose time is over too, and now (since the epoch)."""
+    """What else decides: the public halves that are kept, those whose time is over too, and now (since the epoch).
+
+    `back_ends`: those outside that may be called (`outside.authority_of`).
+    """
 
     keys: Sequence[PublicKey]
     now: float
+    back_ends: tuple[str, ...] = ()
 
 
 class Checked(Value, frozen=True):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mawasu.gateway import templates
-from mawasu.gateway.forms import Operation, Served
+from mawasu.gateway.forms import Operation, Outside, Served
 
 
 class Way(NamedTuple):
@@ -54,8 +54,10 @@ def _pre_flights(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     """`allowCors`: OPTIONS of every path, where the document has none, go to the back end without credentials."""
     taken = {templates.shape(one.path) for one in operations if one.method == "OPTIONS"}
     deadlines: dict[str, float] = {}
+    backends: dict[str, Outside | None] = {}
     for one in operations:
         if templates.shape(one.path) not in taken:
             deadlines[one.path] = max(deadlines.get(one.path, 0.0), one.deadline)
+            backends.setdefault(one.path, one.backend)
     same = {templates.shape(path): path for path in deadlines}  # /x/{a} and /x/{b}: one pre-flight
-    return tuple(Operation("OPTIONS", path, (), deadlines[path]) for path in same.values())
+    return tuple(Operation("OPTIONS", path, (), deadlines[path], backend=backends[path]) for path in same.values())
