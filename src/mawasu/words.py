@@ -320,6 +320,7 @@ class Site(Value, frozen=True):
     path: str  # its path in the repository, for messages
     endpoint: Endpoint
     split: Split | None = None
+    docs: bool = False  # whether it has an API reference page
 
     @property
     def prefix(self) -> str:

@@ -13,6 +13,7 @@ from mawasu.errors import BlockedError, MawasuError
 from mawasu.executor.candidate import Answer, check_examples
 from mawasu.executor.commit import CommitOf
 from mawasu.executor.contract import check_contract
+from mawasu.executor.known import PRODUCTION
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import StepSecrets, Walk, ensure_image, resources
 from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
@@ -21,6 +22,7 @@ from mawasu.ledger.moved import MovedError, unmoved
 from mawasu.plan import Step, StepKind
 from mawasu.ports import Cancel, Log
 from mawasu.spec.examples import Example, parse_examples
+from mawasu.spec.feature import Auth
 from mawasu.store.artifacts import name_artifact
 from mawasu.words import Digest, Endpoint, Handler, Image, Outcome, Result, ServiceSpec, Site
 
@@ -248,4 +250,10 @@ def examples_of(at: CommitOf) -> list[Example]:
 def site_of(at: CommitOf, environment: str, endpoint: Endpoint) -> Site:
     auth = at.feature.auth
     assert auth is not None, "validation refuses an api without auth"
-    return Site(at.feature.name, environment, at.text(auth.openapi), auth.openapi, endpoint)
+    docs = has_docs(auth, environment)
+    return Site(at.feature.name, environment, at.text(auth.openapi), auth.openapi, endpoint, docs=docs)
+
+
+def has_docs(auth: Auth, environment: str) -> bool:
+    """Whether an environment shows its document: as the file says, and where it says nothing all but production do."""
+    return environment != PRODUCTION if auth.docs is None else auth.docs

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mawasu.gateway import authn, limiter, routes, splits
+from mawasu.gateway import authn, limiter, reference, routes, splits
 from mawasu.gateway.clusters import HTTP, outside_name
 from mawasu.gateway.clusters import outside as outside_cluster
 from mawasu.gateway.forms import Served, TokenScheme
@@ -95,13 +95,20 @@ def read(files: Mapping[str, Sequence[Dict]]) -> Config:
 
 
 def compile(
-    sites: Sequence[Served], keys: str, trust: str = "", *, secure: bool = False, back_ends: Collection[str] = ()
+    sites: Sequence[Served],
+    keys: str,
+    trust: str = "",
+    *,
+    secure: bool = False,
+    back_ends: Collection[str] = (),
+    viewer: reference.Viewer = reference.NONE,
 ) -> Config:
     """The configuration that serves exactly these sites. Raises UsageError for a split that cannot be held.
 
     `keys` is the file of the key set of API keys (`authn.key_set`); Envoy reads it when it is named, and never again.
     `trust` is the file of CA certificates for servers that are called by name; `secure` says that callers come by TLS.
     `back_ends` are the outside ones that may be called (`outside.authority_of`); operations of others answer 503.
+    `viewer` is what API references are shown with.
     """
     clusters: dict[str, Dict] = {}
     providers: dict[str, Dict] = {}
@@ -130,7 +137,9 @@ def compile(
                 required[operation.method, operation.path] = found[0]
                 requirements[found[0]] = found[1]
         targets = {name: backend["name"] for name, backend in backends.items()}
-        table += routes.routes_of(served, targets, required, secure)
+        table += routes.routes_of(served, targets, required, secure, viewer)
+    if any(served.reference for served in sites):
+        table += reference.routes(reference.files_of(viewer), routes.METADATA, forever=True)
     return Config(clusters, providers, requirements, tuple(table), limits, slots)
 
 

@@ -115,13 +115,17 @@ class Api(Value, frozen=True):
 
 
 class Served(Value, frozen=True):
-    """An API at its address `/<feature>/<environment>` of the gateway, and who answers for it: some, with a split."""
+    """An API at its address `/<feature>/<environment>` of the gateway, and who answers for it: some, with a split.
+
+    `reference`: the document as its readers are shown it (`shown.py`); "" where there is no page for it.
+    """
 
     feature: str
     environment: str
     api: Api
     endpoint: Endpoint
     split: Split | None = None
+    reference: str = ""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

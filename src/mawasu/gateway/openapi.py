@@ -14,6 +14,7 @@ from mawasu.gateway import outside, quotas, schemes, templates
 from mawasu.gateway.document import Document, Path, kind_of, nearest
 from mawasu.gateway.forms import Api, Operation, Scheme, Served
 from mawasu.gateway.outside import BACKEND
+from mawasu.gateway.shown import shown
 from mawasu.words import Site
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -86,7 +87,9 @@ def check(text: str, file: str, back_ends: Collection[str]) -> None:
 
 def parse_site(site: Site) -> Served:
     """A site with its document parsed. Raises SpecError with all faults of the document."""
-    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint, site.split)
+    reading = read(site.openapi, site.path)
+    reference = shown(reading, site.prefix) if site.docs else ""
+    return Served(site.feature, site.environment, reading.api, site.endpoint, site.split, reference)
 
 
 def _check_version(doc: Document, root: Mapping[str, Any]) -> None:

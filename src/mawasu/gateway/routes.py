@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, limiter, matching, rewriting, splits
+from mawasu.gateway import claims, credentials, limiter, matching, reference, rewriting, splits
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.clusters import outside_name
 from mawasu.gateway.forms import KeyScheme, Operation, Served
@@ -27,7 +27,11 @@ SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
 def routes_of(
-    served: Served, clusters: Mapping[str, str], requirements: dict[tuple[str, str], str], secure: bool
+    served: Served,
+    clusters: Mapping[str, str],
+    requirements: dict[tuple[str, str], str],
+    secure: bool,
+    viewer: reference.Viewer,
 ) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
@@ -49,7 +53,11 @@ def routes_of(
         for match in _matches(same[0])
         for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.operation.method for one in same]))
     ]
-    return calls + refusals
+    paths = reference.paths_of(served, ways)
+    pages = reference.routes(reference.answers_of(served, paths, viewer), METADATA, forever=False)
+    others = list(reference.METHODS)
+    refusals += [_refuse_method({"path": path}, path.removeprefix(served.prefix), others) for path in paths]
+    return calls + pages + refusals
 
 
 def configuration(routes: Sequence[Dict]) -> Dict:
@@ -60,6 +68,7 @@ def configuration(routes: Sequence[Dict]) -> Dict:
         "name": NAME,
         "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
         "validate_clusters": False,
+        "max_direct_response_body_size_bytes": reference.LARGEST,
     }
 
 

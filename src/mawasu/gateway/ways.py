@@ -14,15 +14,21 @@ from mawasu.gateway.forms import Operation, Outside, Served
 
 
 class Way(NamedTuple):
-    """An operation, and the paths of requests that are its: these ones, or all that an RE2 expression fits whole."""
+    """An operation, and the paths of requests that are its: these ones, or all that an RE2 expression fits whole.
+
+    `start` is what all that it fits begin with: most expressions need not be tried, or even compiled.
+    """
 
     operation: Operation
     paths: tuple[str, ...] = ()
     regex: str = ""
+    start: str = ""
 
     def fits(self, path: str) -> bool:
         """Whether a path, normalised and without its query, is one of them, whatever the method."""
-        return path in self.paths if self.paths else re.fullmatch(self.regex, path) is not None
+        if self.paths:
+            return path in self.paths
+        return path.startswith(self.start) and re.fullmatch(self.regex, path) is not None
 
 
 def ways_of(served: Served) -> list[Way]:
@@ -36,7 +42,8 @@ def _way(prefix: str, operation: Operation) -> Way:
     """Its path is taken as it is and with one trailing slash."""
     path = operation.path
     if not templates.is_literal(path):
-        return Way(operation, regex=re.escape(prefix) + templates.regex(path))
+        start = prefix + templates.literal(path.partition("{")[0])
+        return Way(operation, (), re.escape(prefix) + templates.regex(path), start.removesuffix("/"))
     literal = templates.literal(path)
     if literal == "/":
         return Way(operation, (f"{prefix}/", prefix))

@@ -140,7 +140,8 @@ def _auth(section: Values | None) -> Auth | None:
     if section is None:
         return None
     openapi, paths = section["openapi"], section.get("paths", ())
-    return Auth(paths=paths if globs.match_any(paths, openapi) else (*paths, openapi), openapi=openapi)
+    paths = paths if globs.match_any(paths, openapi) else (*paths, openapi)
+    return Auth(paths=paths, openapi=openapi, docs=section.get("docs"))
 
 
 def _gcp(section: Values | None) -> Gcp | None:

@@ -123,6 +123,7 @@ class Api(Part, frozen=True, kw_only=True):
 class Auth(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     openapi: str
+    docs: bool | None = None  # None: everywhere but in production
 
 
 class GcpImages(Part, frozen=True, kw_only=True):

@@ -226,6 +226,11 @@ AUTH = Section(
     {
         "paths": Key(GLOBS, "The files of this part; the OpenAPI file alone when left out."),
         "openapi": Key(FILE, "The gateway is compiled from this document.", required=True),
+        "docs": Key(
+            Switch(),
+            "On one machine: whether the document is shown to everybody at `/<feature>/<environment>/docs`; "
+            "when left out everywhere but in `production`.",
+        ),
     }
 )
 

@@ -30,6 +30,7 @@ from mawasu.platforms.local.envoy import POLL, Envoy, Resources
 from mawasu.platforms.local.files import locked, replace
 from mawasu.platforms.local.keys import Expiry, KeyRing
 from mawasu.platforms.local.tls import Taken
+from mawasu.platforms.local.viewer import viewer
 from mawasu.words import Site
 
 PROCESS = "gateway"
@@ -287,7 +288,8 @@ class Table:
         return {file: self.envoy.write(file, resources) for file, resources in files.items()}
 
     def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
-        return compiled.compile(_parse(sites), keys, _trust(), secure=self._secure, back_ends=self._back_ends)
+        secure, back_ends = self._secure, self._back_ends
+        return compiled.compile(_parse(sites), keys, _trust(), secure=secure, back_ends=back_ends, viewer=viewer())
 
     def _keys(self) -> str:
         """The file of the keys that are valid now."""
