@@ -34,9 +34,11 @@ CONSUMER = "x-mawasu-consumer"
 SKEW = 1
 """Seconds. 0 would mean Envoy's default of 60."""
 
-CACHE = {"jwt_cache_size": 1000}
-"""Tokens whose signature is remembered. Only where the key set is inline: another set is another filter with an empty
-memory, whereas a token would be remembered longer than a key that its issuer rotated out."""
+CACHE = {"jwt_cache_size": 1_000}
+KEY_CACHE = {"jwt_cache_size": 10_000}
+"""Tokens whose signature each worker remembers, some 6 KB each; of API keys more, for they come again and again.
+Only where the set is told to Envoy: another set is another filter with an empty memory, whereas a token would be
+remembered longer than a key that its issuer rotated out."""
 
 NOBODY = {
     "kty": "EC",
@@ -85,7 +87,7 @@ def provider(served: Served, scheme: Scheme, keys: str) -> tuple[str, Dict]:
             "failed_status_in_metadata": "key failure",
             "claim_to_headers": [{"claim_name": "sub", "header_name": CONSUMER}],
         }
-        return f"key:{digest(body)}", body | {"local_jwks": {"filename": keys}, "jwt_cache_config": CACHE}
+        return f"key:{digest(body)}", body | {"local_jwks": {"filename": keys}, "jwt_cache_config": KEY_CACHE}
     body = common | {
         "issuer": scheme.issuer,
         "audiences": list(scheme.audiences),
