@@ -58,6 +58,7 @@ class Daemon:
             home,
             edge=settings.edge,
             certificate=settings.tls,
+            redis=settings.redis,
             trust_pushers=trust_pushers,
             back_ends=settings.back_ends,
         )

@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hsts: int = 0
     trusted_hops: int = 0
     back_ends: tuple[str, ...] = ()
+    redis: str = ""  # the URL of the cache of answers, with its password; "": none
 
     @property
     def edge(self) -> Edge:
@@ -42,6 +43,7 @@ class Said(msgspec.Struct, frozen=True):
     port: int | None = None
     builds: int | None = None
     data: tuple[str, ...] | None = None
+    redis: str | None = None
     host: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -55,7 +57,7 @@ def told(known: Settings, said: Said) -> Settings:
     """What holds from now on. Raises UsageError for what cannot hold together."""
     changes = {
         name: value
-        for name in ("port", "builds", "data", "host", "hsts", "trusted_hops")
+        for name in ("port", "builds", "data", "redis", "host", "hsts", "trusted_hops")
         if (value := getattr(said, name)) is not None
     }
     if said.back_ends is not None:
@@ -108,5 +110,6 @@ def load(home: Home) -> Settings:
 def save(home: Home, settings: Settings) -> None:
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     making = home.settings.with_suffix(".new")
+    making.touch(mode=0o600)
     making.write_bytes(msgspec.json.format(msgspec.json.encode(settings)))
     making.replace(home.settings)

@@ -152,6 +152,7 @@ class Deploy:
     def _switch(self, log: Log, cancel: Cancel) -> str:
         assert self.endpoint is not None
         site = site_of(self.walk.at, self.walk.environment, self.endpoint)
+        self._warm(log)  # before: it takes its time, and nothing is settled yet
         self._intend()
         current = self.walk.state().environments.get(self.walk.environment)
         self.previous = current.serving.revision if current and current.serving else ""
@@ -160,6 +161,15 @@ class Deploy:
         self.switched = True
         self.record(Switched(self.build, self.walk.environment, self.release, self.revision, self.previous))
         return f"{site.prefix} serves it"
+
+    def _warm(self, log: Log) -> None:
+        api = self.walk.at.feature.api
+        current = self.walk.state().environments.get(self.walk.environment)
+        if api is None or api.cache is None or not api.cache.warm or current is None or current.serving is None:
+            return
+        if current.serving.revision != self.revision:
+            count = self.live.services.warm(self.revision, current.serving.revision)
+            log.write(f"asked it {count} of the most asked requests")
 
     def _intend(self) -> None:
         """Say that this build will switch: after another one that is at it, and never after a newer one."""
@@ -213,6 +223,9 @@ def service_spec(
             target=api.handler or "",
             command=api.command or "",
             max_batch=api.batch.max_size,
+            cache=api.cache,
+            workers=api.workers.count or max(1, int(api.resources.cpu)),
+            share=api.workers.share,
         ),
         model=model,
         resources=resources(api.resources, api.timeout),

@@ -24,11 +24,12 @@ class LocalPlatform(LocalWorkshop):
         edge: Edge,
         certificate: Files | None,
         trust_pushers: bool,
+        redis: str = "",
         back_ends: Collection[str] = (),
     ) -> None:
         super().__init__(home, Sandbox.detect(trust_pushers))
         host = LocalProcesses(home)
-        self.services = LocalServices(home, host, self.sandbox, self.store, lay_out)
+        self.services = LocalServices(home, host, self.sandbox, self.store, lay_out, redis)
         self.gateway = LocalGateway(home, edge, host, certificate, back_ends=back_ends)
 
     def start(self) -> None:
