@@ -104,10 +104,10 @@ def _remember(at: Home, options: dict[str, Any]) -> None:
         name: str(path.absolute()) for name in ("tls_cert", "tls_key") if (path := options.pop(name))
     }
     roots = tuple(_root(place) for place in options.pop("data") or ()) or None
-    names = options.pop("back_ends")
-    back_ends = None if names is None else tuple(name for name in names.split(",") if name)
     if (url := options.pop("redis")) is not None:
         options["redis"] = _redis(url)
+    names = options.pop("back_ends")
+    back_ends = None if names is None else tuple(name for name in names.split(",") if name)
     settings = told(load(at), Said(data=roots, back_ends=back_ends, **paths, **options))
     if paths and settings.tls:
         read(settings.tls)

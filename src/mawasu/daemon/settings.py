@@ -29,8 +29,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plain: bool = False
     hsts: int = 0
     trusted_hops: int = 0
-    back_ends: tuple[str, ...] = ()
     redis: str = ""  # the URL of the cache of answers, with its password; "": none
+    back_ends: tuple[str, ...] = ()
 
     @property
     def edge(self) -> Edge:
