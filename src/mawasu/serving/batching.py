@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from mawasu.serving.errors import RequestError
-from mawasu.serving.worker import BAD, OK, Part
+from mawasu.serving.worker import BAD, OK, REFUSED, Part
 
 Call = Callable[[Sequence[bytes]], asyncio.Future[list[Part]]]
 
@@ -119,6 +119,9 @@ def settle(answer: asyncio.Future[bytes], part: Part) -> None:
         answer.set_result(data)
     elif status == BAD:
         answer.set_exception(RequestError(400, f"the body cannot be read: {data.decode()}"))
+    elif status == REFUSED:
+        code, _, message = data.decode().partition(" ")
+        answer.set_exception(RequestError(int(code), message))
     else:
         trace = data.decode()
         answer.set_exception(RequestError(500, f"the model failed; the log says why under {trace}", trace=trace))

@@ -8,7 +8,8 @@ One file, standard library only, Python ≥ 3.9: it is shown to the sandbox as i
 **Frames** (handler mode; all numbers big-endian). A frame is a header `length:u32 id:u32 parts:u32`, then `length`
 bytes holding the parts, each `length:u32 status:u8` and its bytes. A request's part is one caller's JSON array of
 items; the reply carries the same id and one part per part, whose status is OK (a JSON array with one answer per
-item), BAD (the items could not be read: a message) or FAILED (the handler did not answer: an id to find in the log).
+item), BAD (the items could not be read: a message), REFUSED (the handler will not have them: a status, a space and a
+message) or FAILED (the handler did not answer: an id to find in the log).
 Replies come in the order of the requests; any number of requests may be under way. The first frame, from the worker,
 has id 0 and no parts: the model is loaded.
 """
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 HEADER = struct.Struct("!III")
 PART = struct.Struct("!IB")
-OK, BAD, FAILED = 0, 1, 2
+OK, BAD, FAILED, REFUSED = 0, 1, 2, 5
 
 Part = tuple[int, bytes]
 Predict = Callable[[Any, list[Any]], Any]
@@ -132,9 +133,16 @@ def plain(value: Any) -> Any:
 
 
 def failed() -> Part:
-    """Write the exception being handled to the log under a new id, and give the id to the caller."""
-    trace = os.urandom(8).hex()
+    """Write the exception being handled to the log under a new id, and give the id to the caller.
+
+    An exception with a `mawasu_status` of 400 to 499 is no fault: the handler refuses what its caller sent. (Plain
+    `status` is what exceptions of HTTP clients call the answer of somebody else.)
+    """
     kind, value, _ = sys.exc_info()
+    status = getattr(value, "mawasu_status", None)
+    if type(status) is int and 400 <= status < 500:
+        return REFUSED, f"{status} {value}".encode(errors="replace")
+    trace = os.urandom(8).hex()
     summary = "".join(traceback.format_exception_only(kind, value)).strip().replace("\n", " ")
     print(f"mawasu: error {trace}: {summary}", file=sys.stderr)
     traceback.print_exc()
