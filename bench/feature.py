@@ -119,7 +119,7 @@ paths:
       operationId: predict
       requestBody:
         required: true
-        content: {application/json: {schema: {type: object}}}
+        content: {application/json: {schema: {$ref: "#/components/schemas/Point"}}}
       responses:
         "200":
           description: A score.
@@ -127,6 +127,8 @@ paths:
             application/json:
               schema: {type: object, required: [score], properties: {score: {type: number}}}
 components:
+  schemas:
+    Point: {type: object, required: [x], properties: {x: {type: number, minimum: -1000, maximum: 1000}}}
   securitySchemes:
     key: {type: apiKey, in: header, name: X-API-KEY}
 """

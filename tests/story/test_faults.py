@@ -228,10 +228,11 @@ def test_an_answer_that_is_none_blocks_the_release(served: Repo, answer: str, to
 
 
 def test_a_worker_that_dies_is_replaced(mawasu: Mawasu) -> None:
-    handler = texts.handler().replace("    return [{", "    if batch[0]['x'] < 0:\n        os._exit(1)\n    return [{")
+    dies = "    if batch[0]['x'] == 77.125:\n        os._exit(1)\n    return [{"
+    handler = texts.handler().replace("    return [{", dies)
     mawasu.repo("mortal", {**texts.project("mortal"), "api/handler.py": handler}).push()
     assert mawasu.says("mortal") == "one"
-    assert mawasu.call("/mortal/staging/predict", body={"x": -1}).status in (500, 502, 503)
+    assert mawasu.call("/mortal/staging/predict", body={"x": 77.125}).status in (500, 502, 503)
     eventually(lambda: mawasu.says("mortal") == "one", "a new worker")
     assert mawasu.status()["mortal/staging"]["state"] == "in sync"
 

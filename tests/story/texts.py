@@ -94,11 +94,17 @@ import json, os, pathlib
 SAYS = {says!r}
 
 
+class Refused(Exception):
+    mawasu_status = 400
+
+
 def load(model_dir):
     return json.loads(pathlib.Path(model_dir, "model.json").read_text())
 
 
 def predict(model, batch):
+    if not all(isinstance(item, dict) and type(item.get("x")) in (int, float) for item in batch):
+        raise Refused("x is a number")
     return [{{"score": model["weight"] * item["x"], "says": SAYS}} for item in batch]
 """
 
@@ -119,7 +125,7 @@ paths:
       operationId: predict
       requestBody:
         required: true
-        content: {application/json: {schema: {type: object}}}
+        content: {application/json: {schema: {$ref: "#/components/schemas/Point"}}}
       responses:
         "200":
           description: A score.
@@ -130,6 +136,8 @@ paths:
                 required: [score]
                 properties: {score: {type: number}}
 components:
+  schemas:
+    Point: {type: object, required: [x], properties: {x: {type: number, minimum: -1000, maximum: 1000}}}
   securitySchemes:
     key: {type: apiKey, in: header, name: X-API-KEY}
 """

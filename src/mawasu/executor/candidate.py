@@ -28,11 +28,12 @@ Printed = Callable[[str], Sequence[str]]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a replica answered; `body` is UNSET when it was not JSON."""
+    """What a replica answered; `body` is UNSET when it was not JSON, `kind` the content type."""
 
     status: int
     text: str
     body: Any = UNSET
+    kind: str = ""
 
 
 def ask(endpoint: Endpoint, example: Example, identity: Identity | None = None) -> list[Answer]:
@@ -40,7 +41,7 @@ def ask(endpoint: Endpoint, example: Example, identity: Identity | None = None) 
     import httpx
 
     answers = []
-    for client in _clients(endpoint, identity):
+    for client in clients(endpoint, identity):
         with client:
             try:
                 body = {} if example.request.body is UNSET else {"json": example.request.body}
@@ -49,11 +50,13 @@ def ask(endpoint: Endpoint, example: Example, identity: Identity | None = None) 
                 raise BlockedError(
                     f"example `{example.name}`: the new version gave no answer ({error})", "see the revision's log"
                 ) from error
-        answers.append(Answer(response.status_code, response.text, _json(response.text)))
+        kind = response.headers.get("content-type", "")
+        answers.append(Answer(response.status_code, response.text, _json(response.text), kind))
     return answers
 
 
-def _clients(endpoint: Endpoint, identity: Identity | None) -> Iterator[httpx.Client]:
+def clients(endpoint: Endpoint, identity: Identity | None) -> Iterator[httpx.Client]:
+    """One for every replica that has a socket, or one for the revision's URL."""
     import httpx
 
     for socket in endpoint.sockets:
@@ -88,7 +91,7 @@ def check_examples(
 
 def _differs(example: Example, answer: Answer, answers: Mapping[str, list[Answer]], printed: Printed) -> str | None:
     if answer.status != example.expect.status:
-        cause = _cause(answer, printed) or answer.text
+        cause = cause_of(answer.text, printed) or answer.text
         return f"answered {answer.status}, expected {example.expect.status}: {cause[:200]}"
     if example.expect.body is not UNSET:
         if answer.body is UNSET:
@@ -103,9 +106,10 @@ def _differs(example: Example, answer: Answer, answers: Mapping[str, list[Answer
     return None
 
 
-def _cause(answer: Answer, printed: Printed) -> str:
+def cause_of(text: str, printed: Printed) -> str:
     """The exception behind a failed answer: callers get only an id, under which the candidate's log says more."""
-    trace = answer.body.get("id") if isinstance(answer.body, dict) else None
+    body = _json(text)
+    trace = body.get("id") if isinstance(body, dict) else None
     if not isinstance(trace, str):
         return ""
     for line in printed(f"{trace}: "):

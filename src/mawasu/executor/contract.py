@@ -1,159 +1,251 @@
-"""The OpenAPI document against what a candidate answered: every example is an operation of it, every answer fits."""
+"""A candidate against its OpenAPI document, before it takes traffic: its examples' answers, and requests made from it.
+
+Who reads what a pusher wrote is a process of its own each time, bounded in time and memory, without any of our
+secrets (`confined.py`): `requests.py` makes the requests, once for a document; `examiner.py` decides what is asked and
+what an answer is worth. What they decide is done here, one request at a time.
+"""
 
 from __future__ import annotations
 
-import re
-import resource
-import subprocess
-import sys
+import base64
+import json
+import shlex
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import UNSET
 
-from mawasu.errors import BlockedError
-from mawasu.executor.candidate import Answer
-from mawasu.ports import Log
-from mawasu.spec.examples import Example, Request
+from mawasu.errors import BlockedError, CancelledError
+from mawasu.executor.candidate import Answer, Identity, Printed, cause_of, clients
+from mawasu.executor.confined import Confined
+from mawasu.executor.examiner import Example as Asked
+from mawasu.executor.examiner import Given, Said, Wrong
+from mawasu.executor.requests import Document, Made, Requests
+from mawasu.gateway.contract import Ask, Came
+from mawasu.ports import Cancel, Log
+from mawasu.spec.examples import Example
+from mawasu.words import Endpoint, Handler
 
-TIMEOUT = 20.0
-"""Seconds for all of it."""
-MEMORY = 2 * 2**30
+if TYPE_CHECKING:
+    import httpx
+
+THINK = 20.0
+"""Seconds that one of the processes may take for one of its turns."""
+BOX = 10.0
+"""Seconds after which no further request is begun; the last one still has its own time."""
+LONGEST = 15.0
+"""Seconds that an answer is waited for, whatever more the document gives it."""
+MOST = 2**20
+"""Bytes of an answer that are looked at: what streams on is not waited for."""
+TRIES = 4  # while a candidate says 503 and when to come again: its worker is being restarted
+SHOWN = 160  # characters of a body
+CALLER = "contract-check"
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What was sent as an example, and what every replica answered."""
-
-    name: str
-    request: Request
-    answers: list[Answer]
+# ---------------------------------------------------------------------------------------------------- requests
 
 
-def load_document(text: str) -> Mapping[str, Any]:
-    """The OpenAPI document as JSON values; that it is sound is the gateway compiler's business."""
-    from ruamel.yaml import YAML
+def make_requests(text: str, file: str, log: Log, cancel: Cancel, think: float = THINK) -> Requests:
+    """The requests that a document gives. Whatever keeps some from being made is said, and stops nobody."""
+    made: list[Made] = []
+    with Confined("mawasu.executor.requests", cancel) as engine:
+        engine.tell(Document(text, file))
+        while (one := engine.hear(Made, think)) is not None and one.operation:
+            made.append(one)
+            log.write(f"{one.operation}: {len(one.asks)} requests{f' ({one.none})' if one.none else ''}")
+        if one is None:
+            _stopped(cancel)
+            why = f"took more than {think:g} seconds" if engine.late else engine.last_words
+            log.write(f"no more requests could be made: {why}")
+    return Requests(tuple(made))
 
-    found: Mapping[str, Any] = YAML(typ="safe", pure=True).load(text)
-    return found
+
+def _stopped(cancel: Cancel) -> None:
+    if cancel.is_set():
+        raise CancelledError("given up: a newer push took its place")
+
+
+# ---------------------------------------------------------------------------------------------------- the check
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Whom to ask, and how to find out what is behind an answer."""
+
+    endpoint: Endpoint
+    handler: Handler
+    printed: Printed
+    identity: Identity | None = None
 
 
 def check_contract(
-    text: str, examples: Sequence[Example], answers: Mapping[str, list[Answer]], log: Log, timeout: float = TIMEOUT
-) -> None:
-    """Raises BlockedError with all examples that the document does not know or whose answers break its schemas.
+    text: str,
+    file: str,
+    examples: Sequence[Example],
+    answers: Mapping[str, list[Answer]],
+    requests: Requests,
+    candidate: Candidate,
+    log: Log,
+    cancel: Cancel,
+    think: float = THINK,
+    box: float = BOX,
+) -> str:
+    """What was checked, in one line. Raises BlockedError with the smallest request whose answer is not the document's.
 
-    It is done in a process of its own, for at most `timeout` seconds: what a pusher writes (a regular expression, a
-    path template, references in a circle) must not be able to hold up the daemon.
+    Of faults of one kind in one operation only the first is told.
     """
-    asked = [Asked(example.name, example.request, answers[example.name]) for example in examples]
-    wrong = _elsewhere(text, asked, timeout)
-    for line in wrong:
-        log.write(line)
+    asks = tuple(ask for made in requests.made for ask in made.asks if _reaches(ask, candidate.handler))
+    given = Given(text, file, tuple(_asked(one, answers[one.name]) for one in examples), asks)
+    wrong: dict[tuple[str, str], Wrong] = {}
+    tried, until = 0, time.monotonic() + box
+    with Confined("mawasu.executor.examiner", cancel) as examiner, next(clients(*_whom(candidate))) as client:
+        examiner.tell(given)
+        while True:
+            said = examiner.hear(Said, think)
+            if said is None:
+                _stopped(cancel)
+                raise _unchecked(examiner, think)
+            if said.examples:
+                for line in said.examples:
+                    log.write(line)
+                raise BlockedError("; ".join(said.examples), f"make the answer and {file} agree")
+            if said.wrong is not None:
+                wrong[said.wrong.ask.operation, said.wrong.kind] = said.wrong
+            elif said.ask is not None and time.monotonic() < until:
+                examiner.tell(send(client, said.ask))
+                tried += 1
+            elif said.examples is None:
+                break
     if wrong:
-        raise BlockedError("; ".join(dict.fromkeys(wrong)), "make the answer and auth.openapi agree")
-    log.write(f"{len(examples)} examples agree with the OpenAPI document")
+        raise _blocked(list(wrong.values()), file, candidate, log)
+    short = "" if said.ask is None else f" ({box:g} seconds were over then)"
+    return f"{len(examples)} examples and {tried} requests{short} agree with {file}"
 
 
-def faults(text: str, asked: Sequence[Asked]) -> list[str]:
-    """A line for each example that is no operation of the document, and for each answer that breaks its schema."""
-    document = load_document(text)
-    wrong: list[str] = []
-    for one in asked:
-        what = f"{one.request.method} {one.request.path} (example `{one.name}`)"
-        operation = _operation(document, one.request)
-        if operation is None:
-            wrong.append(f"{what} is not in the OpenAPI document")
-            continue
-        found = (_fault(document, operation, answer) for answer in one.answers)
-        wrong += [f"{what}: {fault}" for fault in found if fault]
-    return wrong
+def _whom(candidate: Candidate) -> tuple[Endpoint, Identity | None]:
+    return candidate.endpoint, candidate.identity
 
 
-def _elsewhere(text: str, asked: Sequence[Asked], timeout: float) -> list[str]:
-    argv = [sys.executable, "-P", "-m", "mawasu.executor.contract"]
-    given = msgspec.json.encode((text, asked))
+def _reaches(ask: Ask, handler: Handler) -> bool:
+    """A handler is shown the body alone, so it cannot be held to what stands in a path or query."""
+    return not (handler.target and ask.where in ("path", "query"))
+
+
+def _asked(example: Example, answers: Sequence[Answer]) -> Asked:
+    came = tuple(Came(answer.status, answer.kind, answer.text) for answer in answers)
+    return Asked(example.name, example.request.method, example.request.path, came)
+
+
+def _unchecked(examiner: Confined, think: float) -> BlockedError:
+    if examiner.late:
+        message = f"it was not checked within {think:g} seconds"
+        return BlockedError(message, "is there a pattern or a path in the OpenAPI file that takes for ever?")
+    return BlockedError(f"it cannot be checked: {examiner.last_words}", "does the OpenAPI file say what you mean?")
+
+
+# ---------------------------------------------------------------------------------------------------- asking
+
+
+def send(client: httpx.Client, ask: Ask) -> Came:
+    """Ask once, or again while the candidate says when to come back. Never raises for what it does."""
+    for _ in range(TRIES):
+        came, again = _send(client, ask, min(ask.within, LONGEST))
+        if came.status != 503 or not again:
+            break
+        time.sleep(0.3)
+    return came
+
+
+def _send(client: httpx.Client, ask: Ask, within: float) -> tuple[Came, bool]:
+    import httpx
+
+    headers = {"content-type": ask.kind} if ask.data is not None and ask.kind else {}
+    headers |= {**ask.headers, **_caller(), "user-agent": f"mawasu-{CALLER}"}
+    data = None if ask.data is None else ask.data.encode()
+    until = time.monotonic() + within
     try:
-        done = subprocess.run(argv, input=given, capture_output=True, timeout=timeout, check=True)
-    except subprocess.TimeoutExpired:
-        return [f"it was not checked within {timeout:g} seconds: is there a pattern or a path that takes for ever?"]
-    except subprocess.CalledProcessError as error:
-        last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        return [f"it cannot be checked: {' '.join(last)[:300]}"]
-    return msgspec.json.decode(done.stdout, type=list[str])
+        with client.stream(ask.method, ask.path, content=data, headers=headers, timeout=within) as response:
+            body, cut = bytearray(), False
+            for chunk in response.iter_bytes():
+                body += chunk
+                cut = len(body) > MOST or time.monotonic() > until
+                if cut:
+                    break
+            kind = response.headers.get("content-type", "")
+            text = body[:MOST].decode(errors="replace")
+            return Came(response.status_code, kind, text, cut), "retry-after" in response.headers
+    except httpx.TimeoutException:
+        return Came(0, text=f"no answer within {within:g} seconds", cut=within < ask.within), False
+    except httpx.HTTPError as error:
+        return Came(0, text=f"no answer: {type(error).__name__} {error}"), False
 
 
-def _operation(document: Mapping[str, Any], request: Request) -> Mapping[str, Any] | None:
-    path = request.path.partition("?")[0]
-    for template, item in document.get("paths", {}).items():
-        pattern = "".join(
-            "[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^}]*\})", template)
-        )
-        if re.fullmatch(pattern + "/?", path) and request.method.lower() in item:
-            found: Mapping[str, Any] = item[request.method.lower()]
-            return found
-    return None
+def _caller() -> dict[str, str]:
+    """Who calls, as the gateway tells it to a back end."""
+    claims = json.dumps({"iss": "mawasu", "sub": CALLER}, separators=(",", ":")).encode()
+    told = base64.urlsafe_b64encode(claims).decode().rstrip("=")
+    return {"x-endpoint-api-userinfo": told, "x-mawasu-consumer": CALLER}
 
 
-def _fault(document: Mapping[str, Any], operation: Mapping[str, Any], answer: Answer) -> str | None:
-    # A status is a number to YAML unless it is quoted.
-    responses = {str(status): response for status, response in operation.get("responses", {}).items()}
-    response = responses.get(str(answer.status), responses.get(f"{answer.status // 100}XX", responses.get("default")))
-    if response is None:
-        return f"status {answer.status} is not among its responses"
-    schema = _schema(_resolve(document, response))
-    if schema is None:
-        return None
-    if answer.body is UNSET:
-        return "the answer is not JSON"
-    return _against(document, schema, answer.body)
+# ---------------------------------------------------------------------------------------------------- telling
 
 
-def _against(document: Mapping[str, Any], schema: Mapping[str, Any], body: Any) -> str | None:
-    import jsonschema
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    # The whole document is the resource, so that `#/components/…` references resolve as they stand.
-    registry: Registry[Any] = Registry().with_resource("urn:openapi", DRAFT202012.create_resource(dict(document)))
-    absolute = _absolute(schema)
-    validator = jsonschema.Draft202012Validator(absolute, registry=registry)
-    try:
-        error = jsonschema.exceptions.best_match(validator.iter_errors(body))
-    except (Unresolvable, jsonschema.exceptions.SchemaError, re.error, RecursionError) as broken:
-        return f"its schema cannot be used: {type(broken).__name__}: {str(broken)[:200]}"
-    return None if error is None else f"the answer at {error.json_path} breaks the schema: {error.message[:200]}"
+def _blocked(wrong: Sequence[Wrong], file: str, candidate: Candidate, log: Log) -> BlockedError:
+    """Faults for people: the first in one line, all of them in the log."""
+    lines = []
+    for one in wrong:
+        came = _came(one, candidate.printed)
+        says = one.says.replace("the document", file)
+        lines.append(f"{_request(one.ask)} was answered {came}; {says}")
+        told = (f"{one.ask.method} {one.ask.path}", *_body(one.ask), f"came: {came}", f"but: {says}")
+        log.write("\n  ".join((*told, f"again: {again(one.ask, candidate.handler)}")))
+    more = f"; and {len(wrong) - 1} faults of other kinds (`mawasu logs`)" if len(wrong) > 1 else ""
+    hint = f"mend the api or {file}; to see it again: {again(wrong[0].ask, candidate.handler)}"
+    return BlockedError(lines[0] + more, hint)
 
 
-def _absolute(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        return {
-            key: ("urn:openapi" + value if key == "$ref" and isinstance(value, str) else _absolute(value))
-            for key, value in schema.items()
-        }
-    return [_absolute(item) for item in schema] if isinstance(schema, list) else schema
+def _request(ask: Ask) -> str:
+    body = " without a body" if ask.data is None else f" with {_short(ask.data)}"
+    return f"{ask.method} {ask.path}{body if ask.data is not None or ask.method not in ('GET', 'HEAD') else ''}"
 
 
-def _schema(response: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    if "schema" in response:  # Swagger 2.0
-        found: Mapping[str, Any] = response["schema"]
-        return found
-    content = response.get("content", {})
-    media = content.get("application/json") or content.get("*/*") or {}
-    return media.get("schema")
+def _body(ask: Ask) -> tuple[str, ...]:
+    return () if ask.data is None else (f"{ask.kind}: {ask.data}",)
 
 
-def _resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    while "$ref" in node:
-        found: Any = document
-        for part in str(node["$ref"]).removeprefix("#/").split("/"):
-            found = found[part.replace("~1", "/").replace("~0", "~")]
-        node = found
-    return node
+def _came(wrong: Wrong, printed: Printed) -> str:
+    if wrong.came.status == 0:
+        return f"nothing ({wrong.came.text})"
+    cause = cause_of(wrong.came.text, printed) or _short(wrong.came.text)
+    return f"{wrong.came.status} ({cause})" if cause else str(wrong.came.status)
 
 
-if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    given = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[str, list[Asked]])
-    sys.stdout.buffer.write(msgspec.json.encode(faults(*given)))
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"
+
+
+def again(ask: Ask, handler: Handler) -> str:
+    """A command that asks the same of the working tree: of the handler itself, or of a server on port 8000."""
+    if handler.target and ask.data is not None:
+        name, _, function = handler.target.partition(":")
+        code = f"import json, os, sys, {name} as h; body = json.loads(sys.argv[1]); "
+        code += 'model = h.load(os.environ["MAWASU_MODEL"]); '
+        code += f"print(h.{function}(model, body if isinstance(body, list) else [body]))"
+        return shlex.join(["python", "-c", code, ask.data])
+    words = ["curl", "-i", "-X", ask.method, f"http://127.0.0.1:8000{ask.path}"]
+    words += [f"-H{name}: {value}" for name, value in ask.headers.items()]
+    if ask.data is not None:
+        words += ["-H", f"content-type: {ask.kind}", "--data-raw", ask.data]
+    return shlex.join(words)
+
+
+def encode(requests: Requests) -> bytes:
+    """As they are kept in the store."""
+    return msgspec.json.encode(requests)
+
+
+def decode(data: bytes) -> Requests:
+    return msgspec.json.decode(data, type=Requests)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,8 +12,9 @@ import msgspec
 from mawasu.errors import BlockedError, MawasuError
 from mawasu.executor.candidate import Answer, check_examples
 from mawasu.executor.commit import CommitOf
-from mawasu.executor.contract import check_contract
+from mawasu.executor.contract import Candidate, check_contract, decode
 from mawasu.executor.known import PRODUCTION
+from mawasu.executor.requests import Requests
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import StepSecrets, Walk, ensure_image, resources
 from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
@@ -22,7 +23,7 @@ from mawasu.ledger.moved import MovedError, unmoved
 from mawasu.plan import Step, StepKind
 from mawasu.ports import Cancel, Log
 from mawasu.spec.examples import Example, parse_examples
-from mawasu.spec.feature import Auth
+from mawasu.spec.feature import Api, Auth
 from mawasu.store.artifacts import name_artifact
 from mawasu.words import Digest, Endpoint, Handler, Image, Outcome, Result, ServiceSpec, Site
 
@@ -132,18 +133,34 @@ class Deploy:
             self.endpoint,
             found,
             log,
-            lambda holding: self.live.services.printed(self.revision, LAST_LINES, holding),
+            self._printed,
             self.live.identity,
         )
         return f"{len(found)} of {len(found)} examples as expected"
 
+    def _printed(self, holding: str) -> Sequence[str]:
+        return self.live.services.printed(self.revision, LAST_LINES, holding)
+
     def _contract(self, log: Log, cancel: Cancel) -> str:
-        auth = self.walk.at.feature.auth
+        assert self.endpoint is not None
+        auth, api = self.walk.at.feature.auth, self.walk.at.feature.api
         assert auth is not None
-        text = self.walk.at.text(auth.openapi)
+        assert api is not None
         found = [example for example in examples_of(self.walk.at) if example.name in self.answers]
-        check_contract(text, found, self.answers, log)
-        return f"answers of {len(found)} examples agree with {auth.openapi}"
+        installed = "requests" in self.walk.outcomes
+        store = self.walk.workshop.store
+        requests = decode(store.read(self.walk.output("requests", "requests"))) if installed else Requests()
+        done = check_contract(
+            self.walk.at.text(auth.openapi),
+            auth.openapi,
+            found,
+            self.answers,
+            requests,
+            Candidate(self.endpoint, handler_of(api), self._printed, self.live.identity),
+            log,
+            cancel,
+        )
+        return done if installed else f"{done}; no others were made: that needs pip install 'mawasu[contract]'"
 
     def _grant(self, log: Log, cancel: Cancel) -> str:
         self.live.services.grant(self.revision)
@@ -219,20 +236,24 @@ def service_spec(
         release=release,
         source=at.source(*api.paths),
         image=image,
-        handler=Handler(
-            target=api.handler or "",
-            command=api.command or "",
-            max_batch=api.batch.max_size,
-            cache=api.cache,
-            workers=api.workers.count or max(1, int(api.resources.cpu)),
-            share=api.workers.share,
-        ),
+        handler=handler_of(api),
         model=model,
         resources=resources(api.resources, api.timeout),
         replicas=api.scale.min,
         most=max(1, api.scale.min, api.scale.max),
         preview=preview,
         secrets=secrets(api.secrets, "api"),
+    )
+
+
+def handler_of(api: Api) -> Handler:
+    return Handler(
+        target=api.handler or "",
+        command=api.command or "",
+        max_batch=api.batch.max_size,
+        cache=api.cache,
+        workers=api.workers.count or max(1, int(api.resources.cpu)),
+        share=api.workers.share,
     )
 
 

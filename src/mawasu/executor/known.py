@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 
 import msgspec
 
 from mawasu.errors import MawasuError
 from mawasu.executor.commit import CommitOf, read_feature
+from mawasu.executor.requests import ENGINE
 from mawasu.git.repository import read_tree
 from mawasu.ledger.fold import BuildState, Done, ReleaseState, State
 from mawasu.plan import Champion, Known, Plan, Reuse
@@ -62,6 +64,7 @@ def known(
         champion=_champion(at, environment, state, bring),
         served=current.serving.release if current and current.serving else None,
         served_before=frozenset(serving.release for serving in current.history) if current else frozenset(),
+        engine=ENGINE if find_spec(ENGINE) else "",
     )
 
 

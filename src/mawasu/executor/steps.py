@@ -14,6 +14,7 @@ import msgspec
 from mawasu import data, judge
 from mawasu.errors import MawasuError, StepError
 from mawasu.executor.commit import CommitOf
+from mawasu.executor.contract import encode, make_requests
 from mawasu.git.checkout import checkout
 from mawasu.home import Home
 from mawasu.ledger.fold import State
@@ -177,6 +178,15 @@ def _judge(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
     return Outcome(Result.OK, message=verdict.reason, facts={"verdict": msgspec.to_builtins(verdict)})
 
 
+def _requests(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
+    auth = walk.at.feature.auth
+    assert auth is not None
+    made = make_requests(walk.at.text(auth.openapi), auth.openapi, log, cancel)
+    asks = sum(len(one.asks) for one in made.made)
+    digest = walk.workshop.store.put_bytes(encode(made))
+    return Outcome(Result.OK, outputs={"requests": digest}, message=f"{asks} requests made from {auth.openapi}")
+
+
 def resources(limits: Limits, timeout: float) -> Resources:
     return Resources(timeout=timeout, **msgspec.structs.asdict(limits))
 
@@ -187,4 +197,5 @@ _DOERS: dict[StepKind, Callable[[Step, Walk, Log, Cancel], Outcome]] = {
     StepKind.TRAIN: _train,
     StepKind.EVALUATE: _evaluate,
     StepKind.JUDGE: _judge,
+    StepKind.REQUESTS: _requests,
 }

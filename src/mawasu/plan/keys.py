@@ -92,6 +92,12 @@ def judge(feature: Feature, gate: str, before: Mapping[str, Digest]) -> Inputs:
     return inputs
 
 
+def requests(feature: Feature, tree: Tree, engine: str) -> Inputs:
+    """What the contract check asks is made from the OpenAPI document alone."""
+    assert feature.auth is not None
+    return {feature.auth.openapi: tree.files[feature.auth.openapi].oid, "engine": engine}
+
+
 def release(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Inputs:
     """Model + api + auth of one commit: what is deployed as one thing."""
     inputs = dict(_before(before))

@@ -31,7 +31,8 @@ class Champion:
 @dataclass(frozen=True)
 class Known:
     """`snapshots` names the digest of every data set of this commit; `previous` the inputs of the steps of an
-    earlier plan, to say what changed; `served` the release that the environment serves now."""
+    earlier plan, to say what changed; `served` the release that the environment serves now; `engine` what makes the
+    requests of the contract check, "" where it is not installed."""
 
     architecture: str
     python: str
@@ -41,3 +42,4 @@ class Known:
     champion: Champion | None = None
     served: Digest | None = None
     served_before: frozenset[Digest] = frozenset()
+    engine: str = ""

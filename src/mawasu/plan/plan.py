@@ -44,6 +44,9 @@ class _Planner:
             gate = self._judge(release)
         switches = bool(self.environment) and release is not None and release != self.known.served
         if release is not None and switches:
+            if self.known.engine and self.feature.auth is not None:
+                requests = keys.requests(self.feature, self.tree, self.known.engine)
+                self._add(StepKind.REQUESTS, "requests", requests)
             self._deploy(release)
         return Plan(
             feature=self.feature.name,

@@ -16,6 +16,7 @@ class StepKind(enum.StrEnum):
     TRAIN = "train"
     EVALUATE = "evaluate"
     JUDGE = "judge"
+    REQUESTS = "requests"
     REGISTER = "register"
     START = "start"
     EXAMPLES = "examples"
@@ -27,7 +28,10 @@ class StepKind(enum.StrEnum):
     @property
     def pure(self) -> bool:
         """A function of its key alone, so its outcome can be reused; the others act on what is live."""
-        return self in (StepKind.DATA, StepKind.IMAGE, StepKind.TRAIN, StepKind.EVALUATE, StepKind.JUDGE)
+        return self in _PURE
+
+
+_PURE = frozenset((StepKind.DATA, StepKind.IMAGE, StepKind.TRAIN, StepKind.EVALUATE, StepKind.JUDGE, StepKind.REQUESTS))
 
 
 class Gate(enum.StrEnum):

@@ -9,11 +9,12 @@ One file, standard library only, Python ≥ 3.9: it is shown to the sandbox as i
 **Frames** (handler mode; all numbers big-endian). A frame is a header `length:u32 id:u32 parts:u32`, then `length`
 bytes holding the parts, each `length:u32 status:u8` and its bytes. A request's part is what one caller sent: OK (a JSON
 array of items) or RAW (bytes, as they came). The reply carries the same id and one part per part: OK (a JSON array with
-one answer per item), RAW (bytes), BAD (the items could not be read: a message) or FAILED (the handler did not answer:
-an id to find in the log). A handler that streams replies with any number of frames of one part MORE (one JSON value),
-then one of OK, BAD or FAILED. Any number of requests may be under way. A request of no parts takes its id back: nobody
-waits for it any more. From the worker, id 0 is about itself: OK (loaded; a JSON object, `describe`), and RAW (it
-leaves: what it has not answered it has not begun).
+one answer per item), RAW (bytes), BAD (the items could not be read: a message), REFUSED (the handler will not have
+them: a status, a space and a message) or FAILED (the handler did not answer: an id to find in the log). A handler that
+streams replies with any number of frames of one part MORE (one JSON value), then one of OK, BAD, REFUSED or FAILED. Any
+number of requests may be under way. A request of no parts takes its id back: nobody waits for it any more. From the
+worker, id 0 is about itself: OK (loaded; a JSON object, `describe`), and RAW (it leaves: what it has not answered it
+has not begun).
 """
 # ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH112, PTH115, PTH120, PTH123, PTH208, RUF021, UP045
 # (os.path on purpose: importing pathlib takes longer than all this file does before it loads the model)
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 HEADER = struct.Struct("!III")
 PART = struct.Struct("!IB")
-OK, BAD, FAILED, RAW, MORE = 0, 1, 2, 3, 4
+OK, BAD, FAILED, RAW, MORE, REFUSED = 0, 1, 2, 3, 4, 5
 NPY = b"\x93NUMPY"  # how numpy's files begin
 LEAK = 64 * 2**20  # bytes that a worker may always grow by
 LOOK = 1.0  # seconds between looks at its size
@@ -338,9 +339,16 @@ def encode(answers: Sequence[Any]) -> Part:
 
 
 def failed() -> Part:
-    """Write the exception being handled to the log under a new id, and give the id to the caller."""
-    trace = os.urandom(8).hex()
+    """Write the exception being handled to the log under a new id, and give the id to the caller.
+
+    An exception with a `mawasu_status` of 400 to 499 is no fault: the handler refuses what its caller sent. (Plain
+    `status` is what exceptions of HTTP clients call the answer of somebody else.)
+    """
     kind, value, _ = sys.exc_info()
+    status = getattr(value, "mawasu_status", None)
+    if type(status) is int and 400 <= status < 500:
+        return REFUSED, f"{status} {value}".encode(errors="replace")
+    trace = os.urandom(8).hex()
     summary = "".join(traceback.format_exception_only(kind, value)).strip().replace("\n", " ")
     print(f"mawasu: error {trace}: {summary}", file=sys.stderr)
     traceback.print_exc()
@@ -452,7 +460,7 @@ def stream(wire: Wire, worker: Worker, number: int, part: Part) -> Part:
     try:
         for piece in pieces:
             status, data = encode_piece(piece)
-            if status == FAILED:
+            if status in (FAILED, REFUSED):
                 return status, data
             if wire.taken_back(number):
                 break
@@ -468,7 +476,13 @@ def stream(wire: Wire, worker: Worker, number: int, part: Part) -> Part:
 
 def encode_piece(piece: Any) -> Part:
     status, data = encode([piece])
-    return (MORE, data[1:-1]) if status == OK else (status, data) if status == FAILED else (MORE, json_text(data))
+    return (
+        (MORE, data[1:-1])
+        if status == OK
+        else (status, data)
+        if status in (FAILED, REFUSED)
+        else (MORE, json_text(data))
+    )
 
 
 def json_text(data: bytes) -> bytes:
@@ -546,7 +560,7 @@ async def stream_waiting(writer: asyncio.StreamWriter, worker: Worker, number: i
     try:
         async for piece in pieces:
             status, data = encode_piece(piece)
-            if status == FAILED:
+            if status in (FAILED, REFUSED):
                 return status, data
             writer.write(pack(number, [(MORE, data)]))
             await writer.drain()
