@@ -110,7 +110,7 @@ def test_every_error_has_its_row_in_the_page_of_errors() -> None:
 
 def test_every_block_says_what_it_is() -> None:
     files = {WHOLE, PART, HERE, "yaml", "yaml auth/openapi.yaml", "yaml api/examples.yaml"}
-    known = files | {"python", "pycon", "sh", "ini", "json credentials", ""}
+    known = files | {"php", "python", "pycon", "sh", "ini", "json credentials", ""}
     assert {block.info for page in PAGES for block in blocks(page)} <= known
 
 

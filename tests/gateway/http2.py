@@ -13,7 +13,7 @@ import h2.connection
 import h2.errors
 import h2.events
 from hpack import Encoder
-from hyperframe.frame import DataFrame, Frame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from tests.gateway.machinery import Answer
 
@@ -30,6 +30,7 @@ class Http2:
 
     def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # windows are small, their updates smaller
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self._scheme = "http" if context is None else "https"
@@ -68,13 +69,14 @@ class Http2:
     def _send(self, stream: int, headers: Headers, body: bytes, trailers: Headers) -> None:
         self._state.send_headers(stream, headers, end_stream=not body and not trailers)
         self._flush()
-        while body:
+        sent = 0
+        while sent < len(body):
             window = min(self._state.local_flow_control_window(stream), self._state.max_outbound_frame_size)
             if not window:
                 self._early += self._read()
                 continue
-            self._state.send_data(stream, body[:window], end_stream=len(body) <= window and not trailers)
-            body = body[window:]
+            piece, sent = body[sent : sent + window], sent + window
+            self._state.send_data(stream, piece, end_stream=sent >= len(body) and not trailers)
             self._flush()
         if trailers:
             self._state.send_headers(stream, trailers, end_stream=True)
@@ -134,7 +136,7 @@ def reset_frame(stream: int) -> bytes:
 
 
 def exchange(port: int, data: bytes, *, until_closed: bool = False) -> list[Frame]:
-    """Send bytes; the frames that come back until the connection ends, or any stream has ended or was reset."""
+    """Send bytes; the frames that come back until the connection or any stream has ended, or is said to."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(data)
@@ -151,7 +153,7 @@ def read_frames(connection: socket.socket, until_closed: bool = False) -> Iterat
             frame.parse_body(memoryview(got[9 : 9 + length]))
             got = got[9 + length :]
             yield frame
-            ended = isinstance(frame, RstStreamFrame) or "END_STREAM" in frame.flags
+            ended = isinstance(frame, RstStreamFrame | GoAwayFrame) or "END_STREAM" in frame.flags
             if ended and not until_closed:
                 return
         try:

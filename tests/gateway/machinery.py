@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from mawasu.words import Endpoint, Site
@@ -209,6 +209,11 @@ class Issuer:
         numbers = self._key.public_key().public_numbers()
         x, y = (encoded(value.to_bytes(32, "big")) for value in (numbers.x, numbers.y))
         return {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": self.kid, "x": x, "y": y}
+
+    @property
+    def public_pem(self) -> bytes:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self._key.public_key().public_bytes(serialization.Encoding.PEM, form)
 
     def claims(self, **changed: Any) -> dict[str, Any]:
         """What a good token says, with changes; a claim changed to None is left out."""

@@ -46,7 +46,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
     if not rows:
         say(empty)
         return
-    texts = [[safe(str(cell)).replace("\n", " ") for cell in row] for row in rows]
+    texts = [[safe(str(cell)).replace("\n", " · ") for cell in row] for row in rows]
     widths = [max(_width(row[i]) for row in [list(headers), *texts]) for i in range(len(headers))]
     say(colour(_row([header.upper() for header in headers], widths), "dim"))
     for row in texts:

@@ -99,8 +99,12 @@ class Daemon:
                 self._take(push)
 
     def _tick(self) -> None:
-        while not self.stopped.wait(TICK):
+        nap = TICK
+        while not self.stopped.wait(nap):
+            nap = TICK
             try:
+                now = time.time()
+                nap = min(TICK, self.platform.gateway.expire_keys(now) - now)
                 ensure_running(self.home)  # a killed supervisor took all it ran with it; the next one starts it again
                 self._certificate()
                 self.converge.expire()

@@ -1,4 +1,4 @@
-"""Sites and keys → what Envoy must be told: clusters, routes, authentication, quotas. Pure, and ordered."""
+"""Sites → what Envoy must be told: clusters, routes, authentication, quotas. Pure, and ordered."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from mawasu.gateway import authn, limiter, routes
+from mawasu.gateway import authn, limiter, routes, splits
 from mawasu.gateway.forms import Served, TokenScheme
 from mawasu.gateway.listener import AUTHN, CLUSTERS, QUOTAS, ROUTES
 from mawasu.gateway.schemes import OURS
-from mawasu.words import Endpoint, PublicKey, Value
+from mawasu.words import Endpoint, Value
 
 Dict = dict[str, Any]
 TYPE = authn.TYPE
@@ -44,11 +44,10 @@ class Config(Value, frozen=True):
             slots=max(old.slots, self.slots),
         )
 
-    def with_keys(self, keys: Sequence[PublicKey]) -> Config:
-        """The same with another set of API keys: what is created or revoked while everything else stays."""
-        jwks = {"inline_string": authn.key_set(keys)}
+    def with_keys(self, keys: str) -> Config:
+        """The same with another file of API keys: what is created or revoked while everything else stays."""
         providers = {
-            name: {**body, "local_jwks": jwks} if body["issuer"] == OURS else body
+            name: {**body, "local_jwks": {"filename": keys}} if body["issuer"] == OURS else body
             for name, body in self.providers.items()
         }
         return msgspec.structs.replace(self, providers=providers)
@@ -79,23 +78,24 @@ EMPTY = Config({}, {}, {}, ())
 
 
 def read(files: Mapping[str, Sequence[Dict]]) -> Config:
-    """The configuration whose `files` these are."""
+    """The configuration whose `files` these are, but for its routes: only new ones are ever told."""
     authentication = files[AUTHN][0]["typed_config"]
     limits, slots = limiter.read(files[QUOTAS][0]["typed_config"])
     return Config(
         clusters={cluster["name"]: cluster for cluster in files[CLUSTERS]},
         providers=authentication["providers"],
         requirements=authentication["requirement_map"],
-        routes=tuple(files[ROUTES][0]["virtual_hosts"][0]["routes"][:-1]),
+        routes=(),
         limits=limits,
         slots=slots,
     )
 
 
-def compile(sites: Sequence[Served], keys: Sequence[PublicKey], trust: str = "") -> Config:
-    """The configuration that serves exactly these sites to these keys.
+def compile(sites: Sequence[Served], keys: str, trust: str = "", secure: bool = False) -> Config:
+    """The configuration that serves exactly these sites. Raises UsageError for a split that cannot be held.
 
-    `trust` is the file of CA certificates for key sets that are fetched.
+    `keys` is the file of the key set of API keys (`authn.key_set`); Envoy reads it when it is named, and never again.
+    `trust` is the file of CA certificates for key sets that are fetched; `secure` says that callers come by TLS.
     """
     clusters: dict[str, Dict] = {}
     providers: dict[str, Dict] = {}
@@ -103,13 +103,14 @@ def compile(sites: Sequence[Served], keys: Sequence[PublicKey], trust: str = "")
     table: list[Dict] = []
     limits: dict[str, int] = {}
     slots = 0
-    jwks = authn.key_set(keys)
     for served in sites:
-        backend = _backend(served.endpoint)
-        clusters[backend["name"]] = backend
+        if served.split:
+            splits.check(served.split)
+        backends = {endpoint.revision: _backend(endpoint) for endpoint in served.endpoints}
+        clusters |= {backend["name"]: backend for backend in backends.values()}
         names: dict[str, str] = {}
         for scheme in served.api.schemes.values():
-            names[scheme.name], body = authn.provider(served, scheme, jwks)
+            names[scheme.name], body = authn.provider(served, scheme, keys)
             providers[names[scheme.name]] = body
             if isinstance(scheme, TokenScheme) and scheme.jwks_uri:
                 clusters[authn.jwks_cluster_name(scheme.jwks_uri)] = authn.jwks_cluster(scheme.jwks_uri, trust)
@@ -121,7 +122,8 @@ def compile(sites: Sequence[Served], keys: Sequence[PublicKey], trust: str = "")
             if found is not None:
                 required[operation.method, operation.path] = found[0]
                 requirements[found[0]] = found[1]
-        table += routes.routes_of(served, backend["name"], required)
+        targets = {revision: backend["name"] for revision, backend in backends.items()}
+        table += routes.routes_of(served, targets, required, secure)
     return Config(clusters, providers, requirements, tuple(table), limits, slots)
 
 

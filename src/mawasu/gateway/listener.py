@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import credentials, edge, limiter, routes
+from mawasu.gateway import claims, credentials, edge, limiter, routes, splits
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 from mawasu.gateway.edge import Edge
 
@@ -31,7 +31,6 @@ OTHER_KEY = "PERMISSION_DENIED: The API key is not allowed to call this API."
 SPENT = "RESOURCE_EXHAUSTED: The quota of this consumer is spent. A minute later there is more."
 TWO_CREDENTIALS = "More than one Jwt or API key in one request"
 BAD_PATH = "The path of the request is not allowed"
-CRITICAL_POLICY = "critical header"
 TUNNEL_POLICY = "tunnel"
 TUNNEL = "CONNECT is not served here"
 CRITICAL = "Jwt has a critical header that is not understood"
@@ -122,7 +121,8 @@ def _filters(at: Edge, directory: str) -> list[Dict]:
         *_secure(at.hsts),
         _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
         _discovered(directory, FILTER, AUTHN, "jwt_authn.v3.JwtAuthentication"),
-        _typed("mawasu.refused", "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
+        _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
+        splits.filter_(),
         _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
@@ -146,19 +146,13 @@ def _secure(seconds: int) -> list[Dict]:
 
 
 def _refusals() -> Dict:
-    """What no route and no token makes right.
+    """What is refused where a route says nothing more (`claims.rules_for`).
 
-    RFC 7515, 4.1.11: a token whose critical header is not understood is refused, and none is understood here.
     CONNECT has no route, and no end either: its body would be waited for before the router could say so.
     """
-    present = {"filter": METADATA, "path": [{"key": "header"}, {"key": "crit"}], "value": {"present_match": True}}
-    critical = {
-        "permissions": [{"any": True}],
-        "principals": [{"sourced_metadata": {"metadata_matcher": present, "metadata_source": "DYNAMIC"}}],
-    }
     connect = {"header": {"name": ":method", "string_match": {"exact": "CONNECT"}}}
     tunnel = {"permissions": [connect], "principals": [{"any": True}]}
-    return {"action": "DENY", "policies": {CRITICAL_POLICY: critical, TUNNEL_POLICY: tunnel}}
+    return claims.deny({claims.CRITICAL: claims.critical(), TUNNEL_POLICY: tunnel})
 
 
 def _replies() -> Dict:
@@ -170,17 +164,17 @@ def _replies() -> Dict:
     verified = f"metadata.filter_metadata['{METADATA}']"
     passed = f"('{METADATA}' in metadata.filter_metadata && 'key' in {verified})"
     needed = f"xds.route_metadata.filter_metadata['{routes.METADATA}']['key']"
-    failure = f"{verified}['key failure']['message']"
+    failed = f"{_details('jwt_authn_access_denied')} && {verified}['key failure']['message']"
     return {
         "mappers": [
             _reword(f"{_details('jwt_authn_access_denied{Jwt_is_missing}')} && {needed} && !{passed}", 401, NO_KEY),
-            _reword(f"{failure} == 'Audiences in Jwt are not allowed'", 403, OTHER_KEY),
-            _reword(f"{failure} == 'Jwt is expired'", 400, OLD_KEY),
-            _reword(f"{failure} != 'Jwt is missing'", 400, BAD_KEY),
+            _reword(f"{failed} == 'Jwt is expired'", 400, OLD_KEY),
+            _reword(f"{failed} != 'Jwt is missing'", 400, BAD_KEY),
             _reword(_details("local_rate_limited"), 429, SPENT),
             _reword(_refused(credentials.TWO), 401, TWO_CREDENTIALS, "invalid_request"),
             _reword(_refused(credentials.MALFORMED), 400, BAD_KEY),
-            _reword(_refused(CRITICAL_POLICY), 401, CRITICAL, "invalid_token"),
+            _reword(_refused(claims.OTHER), 403, OTHER_KEY, "insufficient_scope"),
+            _reword(_refused(claims.CRITICAL), 401, CRITICAL, "invalid_token"),
             _reword(_refused(TUNNEL_POLICY), 405, TUNNEL),
             _reword(_details("path_normalization_failed"), 400, BAD_PATH),
         ],

@@ -82,7 +82,7 @@ def parse(text: str, file: str) -> Api:
 
 def parse_site(site: Site) -> Served:
     """A site with its document parsed, for the local gateway. Raises SpecError with all faults of the document."""
-    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint)
+    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint, site.split)
 
 
 def _check_version(doc: Document, root: Mapping[str, Any]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import credentials, limiter, templates
+from mawasu.gateway import claims, credentials, limiter, matching, splits
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
+from mawasu.gateway.ways import Way, ways_of
 
 Dict = dict[str, Any]
 
@@ -24,68 +25,55 @@ FOREIGN = (
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
-def routes_of(served: Served, cluster: str, requirements: dict[tuple[str, str], str]) -> list[Dict]:
+def routes_of(
+    served: Served, clusters: Mapping[str, str], requirements: dict[tuple[str, str], str], secure: bool
+) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
-    Refusals come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
+    `clusters`: names by revision; `secure`: whether callers come by TLS. Refusals come after every operation, so
+    `GET /x/{id}` is found although `/x/me` has only POST.
     """
-    operations = served.api.operations + (_pre_flights(served.api.operations) if served.api.cors else ())
-    ordered = sorted(operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
+    ways, own = ways_of(served), clusters[served.endpoint.revision]
     calls = [
-        _call(served, operation, match, cluster, requirements.get((operation.method, operation.path)))
-        for operation in ordered
-        for match in _matches(served.prefix, operation.path)
+        route
+        for way in ways
+        for match in _matches(way)
+        for requirement in [requirements.get((way.operation.method, way.operation.path))]
+        for route in splits.shared(_call(served, way.operation, match, own, requirement), served, clusters, secure)
     ]
     refusals = [
         refusal
-        for path, group in itertools.groupby(ordered, key=lambda one: one.path)
+        for path, group in itertools.groupby(ways, key=lambda way: way.operation.path)
         for same in [list(group)]
-        for match in _matches(served.prefix, path)
-        for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.method for one in same]))
+        for match in _matches(same[0])
+        for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.operation.method for one in same]))
     ]
     return calls + refusals
 
 
-def _pre_flights(operations: Iterable[Operation]) -> tuple[Operation, ...]:
-    """`allowCors`: OPTIONS of every path, where the document has none, go to the back end without credentials."""
-    taken = {templates.shape(one.path) for one in operations if one.method == "OPTIONS"}
-    deadlines: dict[str, float] = {}
-    for one in operations:
-        if templates.shape(one.path) not in taken:
-            deadlines[one.path] = max(deadlines.get(one.path, 0.0), one.deadline)
-    same = {templates.shape(path): path for path in deadlines}  # /x/{a} and /x/{b}: one pre-flight
-    return tuple(Operation("OPTIONS", path, (), deadlines[path]) for path in same.values())
-
-
-def configuration(routes: Iterable[Dict]) -> Dict:
+def configuration(routes: Sequence[Dict]) -> Dict:
     """One route table for the whole server; what no site describes is not found."""
     rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
     return {
         "@type": f"{TYPE}config.route.v3.RouteConfiguration",
         "name": NAME,
-        "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [*routes, rest]}],
+        "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
         "validate_clusters": False,
     }
 
 
-def _matches(prefix: str, path: str) -> list[Dict]:
-    """How requests for a path look: the path as it is and with one trailing slash."""
-    if not templates.is_literal(path):
-        return [{"safe_regex": {"regex": re.escape(prefix) + templates.regex(path)}}]
-    literal = templates.literal(path)
-    if literal == "/":
-        return [{"path": f"{prefix}/"}, {"path": prefix}]
-    return [{"path": f"{prefix}{literal}"}, {"path": f"{prefix}{literal}/"}]
+def _matches(way: Way) -> list[Dict]:
+    return [{"path": path} for path in way.paths] or [{"safe_regex": {"regex": way.regex}}]
 
 
 def _call(served: Served, operation: Operation, match: Dict, cluster: str, requirement: str | None) -> Dict:
     authn: Dict = {"@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.PerRouteConfig"}
     authn |= {"requirement_name": requirement} if requirement else {"disabled": True}
     per_filter: Dict = {FILTER: authn}
-    schemes = sorted({name for names in operation.security for name in names})
-    refused = credentials.rules([served.api.schemes[name] for name in schemes])
-    if refused:
-        per_filter[credentials.FILTER] = refused
+    schemes = [served.api.schemes[name] for name in sorted({name for names in operation.security for name in names})]
+    before, after = credentials.rules(schemes), claims.rules_for(served.feature, served.environment, schemes)
+    per_filter |= {credentials.FILTER: before} if before else {}
+    per_filter |= {claims.FILTER: after} if after else {}
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
@@ -99,12 +87,12 @@ def _call(served: Served, operation: Operation, match: Dict, cluster: str, requi
         },
         "typed_per_filter_config": per_filter,
         "metadata": {
-            "filter_metadata": {METADATA: {"key": _needs_key(served, operation), **limiter.charges(served, operation)}}
+            "filter_metadata": {METADATA: {"key": needs_key(served, operation), **limiter.charges(served, operation)}}
         },
     }
 
 
-def _needs_key(served: Served, operation: Operation) -> bool:
+def needs_key(served: Served, operation: Operation) -> bool:
     """Whether nobody comes in without an API key: then its absence is what a refused caller must be told."""
     return bool(operation.security) and all(
         any(isinstance(served.api.schemes[name], KeyScheme) for name in names) for names in operation.security

@@ -52,6 +52,19 @@ class Envoy:
         replace(path, json.dumps(body, indent=1).encode(), durable=False)
         return path
 
+    def write_keys(self, text: str) -> str:
+        """A key set as a file of its own: its path. Another set is another file, for Envoy reads each once."""
+        path = self.directory / f"keys-{digest(text)}.json"
+        if not path.exists():
+            replace(path, text.encode(), durable=False)
+        return str(path)
+
+    def drop_keys(self, keep: str) -> None:
+        """Remove all key sets but the one that Envoy was told of."""
+        for path in self.directory.glob("keys-*.json"):
+            if str(path) != keep:
+                path.unlink(missing_ok=True)
+
     def read(self, file: str) -> Resources | None:
         """The resources that the file holds now, None when there is none (or it is not what was written here)."""
         try:

@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -19,15 +19,16 @@ import msgspec
 
 from mawasu.errors import CorruptError, MawasuError, PlatformError, SpecError
 from mawasu.gateway import envoy as compiled
+from mawasu.gateway.authn import key_set
 from mawasu.gateway.certificate import Certificate, Files
 from mawasu.gateway.edge import Edge
 from mawasu.gateway.forms import Served
 from mawasu.gateway.listener import AUTHN, FILES, ROUTES
 from mawasu.gateway.openapi import parse_site
 from mawasu.home import Home
-from mawasu.platforms.local.envoy import POLL, Envoy
+from mawasu.platforms.local.envoy import POLL, Envoy, Resources
 from mawasu.platforms.local.files import locked, replace
-from mawasu.platforms.local.keys import KeyRing
+from mawasu.platforms.local.keys import Expiry, KeyRing
 from mawasu.platforms.local.tls import Taken
 from mawasu.words import Site
 
@@ -71,7 +72,8 @@ class LocalGateway:
         self._edge = msgspec.structs.replace(edge, tls=certificate is not None, heap=min(edge.heap, _memory() // 4))
         self._processes = processes
         self._threads = threads or min(4, os.cpu_count() or 1)
-        self._table = Table(home)
+        self._table = Table(home, secure=certificate is not None)
+        self._expiry, self._expired = Expiry(home), 0.0
         self._tls = Taken(certificate, self._table.envoy) if certificate else None
 
     @property
@@ -137,6 +139,13 @@ class LocalGateway:
     def refresh_keys(self) -> None:
         refresh_keys(self._home)
 
+    def expire_keys(self, now: float) -> float:
+        """Let keys whose time is over open nothing (`KeyRing.rotate`); returns when the next one's is."""
+        if self._expiry.between(self._expired, now):
+            self.refresh_keys()
+        self._expired = now
+        return self._expiry.after(now)
+
     def refresh_certificate(self) -> None:
         """Show the pair that the files hold now, if it is another and good; no connection is dropped.
 
@@ -196,10 +205,14 @@ def refresh_keys(home: Home) -> None:
 
 
 class Table:
-    """What a home's gateway serves: kept in `records/gateway.json`, compiled, and told to its Envoy."""
+    """What a home's gateway serves: kept in `records/gateway.json`, compiled, and told to its Envoy.
 
-    def __init__(self, home: Home) -> None:
+    `secure`: whether callers come by TLS.
+    """
+
+    def __init__(self, home: Home, secure: bool = False) -> None:
         self._home = home
+        self._secure = secure
         self._path = home.records / "gateway.json"
         self.envoy = Envoy(home.gateway, _log(home))
 
@@ -228,45 +241,57 @@ class Table:
 
     def lay_out(self, sites: Sequence[Site]) -> dict[str, str]:
         """Write the files for an Envoy that is not running yet; returns the versions it must take."""
-        return self._write(self._compile(sites))
+        keys = self._keys()
+        versions = self._write(self._compile(sites, keys).files())
+        self.envoy.drop_keys(keep=keys)
+        return versions
 
     def apply(self, sites: Sequence[Site]) -> None:
         """Serve exactly these sites, by way of a state in which old and new routes both work.
 
         When Envoy refuses, its files go back to what it serves. With no Envoy running only the files are written.
         """
-        new = self._compile(sites)
-        old = self._served()
         if self.envoy.bootstrap() is None:
             self.lay_out(sites)
             return
-        both = new.beside(old)
+        keys = self._keys()
+        new = self._compile(sites, keys)
+        before = {file: self.envoy.read(file) for file in FILES}
+        both = new.beside(self._served())
         try:
             self.envoy.tell(_but_routes(both), PATIENCE)
             self.envoy.tell({ROUTES: new.files()[ROUTES]}, PATIENCE)
         except PlatformError:
-            self._write(old)
+            self._write({file: found for file, found in before.items() if found is not None})
             raise
         self.envoy.tell(_but_routes(new), PATIENCE)
+        self.envoy.drop_keys(keep=keys)
 
     def refresh_keys(self) -> None:
         """Change the key set in what is served now, and nothing else."""
         served = self._served()
         if served == compiled.EMPTY:
             return
-        filters = served.with_keys(KeyRing(self._home).list()).files()[AUTHN]
+        keys = self._keys()
+        filters = served.with_keys(keys).files()[AUTHN]
         if self.envoy.bootstrap() is None:
             self.envoy.write(AUTHN, filters)
         else:
             self.envoy.tell({AUTHN: filters}, PATIENCE)
+        self.envoy.drop_keys(keep=keys)
 
-    def _write(self, config: compiled.Config) -> dict[str, str]:
-        return {file: self.envoy.write(file, resources) for file, resources in config.files().items()}
+    def _write(self, files: Mapping[str, Resources]) -> dict[str, str]:
+        return {file: self.envoy.write(file, resources) for file, resources in files.items()}
 
-    def _compile(self, sites: Sequence[Site]) -> compiled.Config:
-        return compiled.compile(_parse(sites), KeyRing(self._home).list(), _trust())
+    def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
+        return compiled.compile(_parse(sites), keys, _trust(), self._secure)
+
+    def _keys(self) -> str:
+        """The file of the keys that are valid now."""
+        return self.envoy.write_keys(key_set(KeyRing(self._home).valid()))
 
     def _served(self) -> compiled.Config:
+        """What Envoy's files say now, routes left out."""
         files = {file: found for file in FILES if (found := self.envoy.read(file)) is not None}
         return compiled.read(files) if len(files) == len(FILES) else compiled.EMPTY
 
