@@ -58,10 +58,13 @@ def reconcile(
 
 
 def _refreshing(runner: Runner, origin: Callable[[str], Origin]) -> Refresh:
-    def read(build: BuildState, ledger: Ledger) -> Feature:
+    def read(build: BuildState, ledger: Ledger) -> Feature | None:
         assert build.push.new is not None, "a deleted branch is of no environment"
         repo = git_dir(runner.home.repos, REPOSITORY)
-        Commits(runner.records.store, ledger.feature).bring(repo, build.push.new)
+        commits = Commits(runner.records.store, ledger.feature)
+        if not commits.has(build.push.new):
+            return None
+        commits.bring(repo, build.push.new)
         return read_feature(repo, read_tree(repo, build.push.new), build.file).feature
 
     return Refresh(runner.records.store, runner.reach, origin, read)
