@@ -30,9 +30,16 @@ class RedisServer:
         told = ["--port", "0", "--unixsocket", str(self.path), "--save", "", "--appendonly", "no", *self._options]
         self._process = subprocess.Popen([program, *told], cwd=self.path.parent, stdout=subprocess.DEVNULL)
         give_up = time.monotonic() + 20
-        while not self.path.exists():
+        while not self._answers():
             assert time.monotonic() < give_up
             time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        """Its socket is there a moment before anybody listens."""
+        try:
+            return self.say("PING").startswith((b"+PONG", b"-NOAUTH"))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
 
     def say(self, *words: str) -> bytes:
         """One command, and the first bytes of its answer."""

@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 missing=""
 command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v strace >/dev/null || missing="$missing strace"
+if grep -q '^ID=debian' /etc/os-release 2>/dev/null; then # Ubuntu has no such package: see CONTRIBUTING.md
+  command -v chromium-headless-shell >/dev/null || missing="$missing chromium-headless-shell fonts-liberation"
+fi
 command -v setpriv >/dev/null || [ "$(uname)" != Linux ] || missing="$missing util-linux"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 php -m 2>/dev/null | grep -qx redis || missing="$missing php-cli php-curl php-redis"
@@ -21,7 +24,7 @@ if [ -n "$missing" ] && command -v apt-get >/dev/null; then
   echo "installing$missing"
   $as_root apt-get update -qq
   # shellcheck disable=SC2086 # a list of words on purpose
-  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq $missing >/dev/null
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
 
 want=$(cat requirements/*.txt pyproject.toml | cksum)

@@ -89,6 +89,9 @@ class Services(Protocol):
     def grant(self, revision: str) -> None:
         """Let the gateway, and nobody else, call the revision."""
 
+    def warm(self, revision: str, previous: str) -> int:
+        """Ask the revision what `previous` keeps as its most asked requests; how many. 0 where that cannot be done."""
+
     def promote(self, revision: str) -> None:
         """All calls by the gateway reach this revision from now on. Nothing to do where the gateway's switch did it."""
 

@@ -207,6 +207,18 @@ class JobSpec(Value, frozen=True):
 # ---------------------------------------------------------------------------------------------------- services
 
 
+class Caching(Value, frozen=True):
+    """Which answers are kept, and how long: seconds, and bytes of `memory` in every replica."""
+
+    ttl: float
+    stale_while_revalidate: float = 0.0  # after that: given at once, and renewed meanwhile (RFC 5861)
+    stale_if_error: float = 0.0  # after that: given when no new one can be had
+    methods: tuple[str, ...] = ("GET", "POST")
+    vary: tuple[str, ...] = ()  # headers of requests that answers depend on
+    memory: int = 64 * 2**20
+    warm: int = 0  # of the most asked requests, that a new revision is asked before it takes traffic
+
+
 class Handler(Value, frozen=True):
     """How a replica answers: `target` is `package.module:function` (with `load` beside it), or `command` a server."""
 
@@ -214,6 +226,9 @@ class Handler(Value, frozen=True):
     command: str = ""
     max_batch: int = 64
     deadline: float = 15.0  # seconds one batch may take; then its callers get 504 and the worker is replaced
+    cache: Caching | None = None
+    workers: int = 1  # processes of one replica
+    share: bool = True  # they are forked after the model is loaded
 
 
 class ServiceSpec(Value, frozen=True):
@@ -305,6 +320,7 @@ class Site(Value, frozen=True):
     path: str  # its path in the repository, for messages
     endpoint: Endpoint
     split: Split | None = None
+    docs: bool = False  # whether it has an API reference page
 
     @property
     def prefix(self) -> str:

@@ -23,7 +23,7 @@ PREDICT = "/no-show/staging/predict"
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("MAWASU_HOME", str(tmp_path / "home"))
-    for name in ("MAWASU_TOKEN", "MAWASU_KEY"):
+    for name in ("MAWASU_TOKEN", "MAWASU_KEY", "MAWASU_RECORDS"):
         monkeypatch.delenv(name, raising=False)
     return Home()
 
@@ -58,6 +58,8 @@ def test_a_checkout_is_explained_where_nothing_is_served(checkout: Path, capsys:
     rows = told(capsys, "routes").splitlines()
     assert rows[0] == "what this working tree describes"
     assert rows[2].split() == ["POST", PREDICT, "key", "15", "s", "—", "predict"]
+    assert rows[3:] == ["API reference, for everybody: /no-show/staging/docs"]
+    assert "/docs → the gateway answers it itself" in told(capsys, "test", "GET", "/docs", "-e", "staging")
     assert f"GET {PREDICT} → 405 The current request" in told(capsys, "test", "get", PREDICT)
     assert "the nearest is /predict" in told(capsys, "test", "post", "/prédict?a=b c", "-e", "staging")
     assert PREDICT.replace("staging", "mine") in told(capsys, "routes", "--environment", "mine")

@@ -43,12 +43,12 @@ def test_what_the_page_of_the_client_shows_runs(tmp_path: Path) -> None:
 class Site:
     """PHP that has the page's function; each visit is a process, as the sturdiest of sites have it."""
 
-    def __init__(self, directory: Path, url: str, redis: Path) -> None:
+    def __init__(self, directory: Path, url: str, redis: Path, key: str = "secret") -> None:
         (block,) = blocks(ROOT / "docs" / "http-contract.md", "php")
         self._file = directory / "page.php"
         told = "echo json_encode(predict(json_decode($argv[1], true), ['delay' => null], $argv[2]));"
         self._file.write_text(block.text + told)
-        self._told = {**os.environ, "API": url, "KEY": "secret", "REDIS_HOST": str(redis), "REDIS_PORT": "0"}
+        self._told = {**os.environ, "API": url, "KEY": key, "REDIS_HOST": str(redis), "REDIS_PORT": "0"}
 
     def visit(self, item: dict[str, Any], unit: str = "") -> object:
         command = ["php", str(self._file), json.dumps(item), unit]

@@ -69,12 +69,21 @@ def test_plain_ends_tls_and_hsts_and_a_certificate_ends_plain() -> None:
         (Said(host="example.com"), "not an IP address"),
         (Said(hsts=60), "means nothing without TLS"),
         (Said(hsts=60, plain=True), "means nothing without TLS"),
+        (Said(back_ends=("api.example", "https://b.example")), "'https://b.example' is no host"),
+        (Said(back_ends=("*",)), "'\\*' is no host"),
+        (Said(back_ends=("169.254.169.254",)), "is no host"),
     ],
 )
 def test_what_cannot_hold_together_is_refused_with_the_next_step(said: Said, cause: str) -> None:
     with pytest.raises(UsageError, match=cause) as refusal:
         told(Settings(), said)
     assert refusal.value.hint
+
+
+def test_back_ends_are_said_anew_as_a_whole() -> None:
+    known = told(Settings(), Said(back_ends=("API.example:443", "b.example:8443")))
+    assert told(known, Said(port=9000)).back_ends == ("api.example", "b.example:8443")
+    assert told(known, Said(back_ends=())).back_ends == ()
 
 
 def test_settings_that_were_edited_by_hand_are_checked_too() -> None:

@@ -79,6 +79,29 @@ REQUIREMENTS: list[Case] = [
         403,
         listener.OTHER_KEY,
     ),
+    Asked(
+        "requirements",
+        "a key and one of two tokens, with the second",
+        get("/person", x_api_key=key("good"), x_token=lambda w: w.issuer.token()),
+        200,
+    ),
+    Asked(
+        "requirements", "a key and one of two tokens, with neither", get("/person", x_api_key=key("good")), 401, MISSING
+    ),
+    Asked(
+        "requirements",
+        "a key, with or without a token: with",
+        get("/keyed", authorization=token(), x_api_key=key("good")),
+        200,
+    ),
+    Asked("requirements", "a key, with or without a token: without", get("/keyed", x_api_key=key("good")), 200),
+    Asked(
+        "requirements",
+        "a key, with or without a token: with a bad one",
+        get("/keyed", authorization=token(exp=1), x_api_key=key("good")),
+        200,
+    ),
+    Asked("requirements", "a key, with or without a token: no key", get("/keyed", authorization=token()), 401, NO_KEY),
     Asked("requirements", "optional, with nothing", get("/maybe"), 200),
     Asked("requirements", "optional, with a token", get("/maybe", authorization=token()), 200),
     Asked(
@@ -119,7 +142,55 @@ APART: list[Case] = [
         "back end's token",
         "a token",
         "the back end gets it as it came",
-        "the gateway does not authenticate itself to a back end that is a Unix socket of its own",
+        "the gateway shows no identity: not on a Unix socket of its own, and an outside back end must do without",
+    ),
+    Held(
+        "outside",
+        "`APPEND_PATH_TO_ADDRESS`",
+        "the path and its query after the address",
+        "test_outside.py::test_the_callers_path_is_put_after_the_address",
+    ),
+    Held(
+        "outside",
+        "`CONSTANT_ADDRESS`, `/hello/{name}`",
+        "the address, with `?name=…` after the caller's query",
+        "test_outside.py::test_an_operations_own_address_is_constant_and_variables_go_into_the_query",
+    ),
+    Held(
+        "outside",
+        "a token, a key, forged identities",
+        "`Authorization` as it came, the verified claims, no key, nothing forged",
+        "test_outside.py::test_the_back_end_gets_what_espv2_would_give_it",
+    ),
+    Held(
+        "outside",
+        "`protocol: h2`",
+        "HTTP/2",
+        "test_outside.py::test_http2_is_spoken_where_the_document_says_so",
+    ),
+    Held(
+        "outside",
+        "a certificate of another name, or of nobody's authority",
+        "503, and the server is told nothing",
+        "test_outside.py::test_a_server_that_cannot_prove_its_name_is_told_nothing",
+    ),
+    Held(
+        "outside forbidden",
+        "plain `http`, metadata servers, link-local addresses, users, another's `jwt_audience`",
+        "a fault with its line and path",
+        "test_outside.py::test_what_no_document_may_make_a_gateway_call_is_a_fault",
+    ),
+    Held(
+        "outside forbidden",
+        "a host that was not allowed",
+        "a fault that says how to allow it",
+        "test_outside.py::test_only_servers_that_were_allowed_may_be_named",
+    ),
+    Held(
+        "outside forbidden",
+        "a host that is no longer allowed",
+        "503; the rest of the site goes on",
+        "test_outside.py::test_what_is_no_longer_allowed_is_not_called",
     ),
     Held(
         "deadline",

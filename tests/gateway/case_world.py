@@ -83,6 +83,8 @@ def _document(issuer: Issuer) -> str:
         "both": [{"key": [], "jwt": []}],
         "either": [{"jwt": []}, {"key": []}],
         "maybe": [{"jwt": []}, {}],
+        "keyed": [{"key": [], "jwt": []}, {"key": [], "iap": []}, {"key": []}],
+        "person": [{"key": [], "jwt": []}, {"key": [], "iap": []}],
         "open": [],
         "admin": {"get": {"security": [{"jwt": []}]}, "delete": {"security": [{"jwt": []}]}},
         "pub__x": [],

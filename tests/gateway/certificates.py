@@ -49,8 +49,13 @@ class Authority:
         signed = made.sign(self._key, hashes.SHA256())
         return signed.public_bytes(Encoding.PEM), pem(key)
 
+    @property
+    def certificate(self) -> bytes:
+        """Its own, in PEM: what trusts it."""
+        return self._own.public_bytes(Encoding.PEM)
+
     def context(self, *alpn: str) -> ssl.SSLContext:
-        context = ssl.create_default_context(cadata=self._own.public_bytes(Encoding.PEM).decode())
+        context = ssl.create_default_context(cadata=self.certificate.decode())
         context.set_alpn_protocols(list(alpn or ("http/1.1",)))
         return context
 

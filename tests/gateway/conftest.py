@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,13 +19,19 @@ from tests.gateway.machinery import Backend, Processes, free_port
 class Stand:
     """A home with a running gateway, a key ring and as many back ends as a test asks for."""
 
-    def __init__(self, directory: Path, edge: Edge | None = None, certificate: Files | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        edge: Edge | None = None,
+        certificate: Files | None = None,
+        back_ends: Collection[str] = (),
+    ) -> None:
         self.directory = directory
         self.home = Home(directory / "home")
         self.processes = Processes()
         self.port = free_port()
         self.edge = msgspec.structs.replace(edge or Edge(), port=self.port)
-        self.gateway = LocalGateway(self.home, self.edge, self.processes, certificate, threads=1)
+        self.gateway = LocalGateway(self.home, self.edge, self.processes, certificate, threads=1, back_ends=back_ends)
         self.keys = KeyRing(self.home)
         self.backends: list[Backend] = []
 
@@ -41,10 +47,12 @@ class Stand:
 
 
 @contextlib.contextmanager
-def standing(edge: Edge | None = None, certificate: Files | None = None) -> Iterator[Stand]:
+def standing(
+    edge: Edge | None = None, certificate: Files | None = None, back_ends: Collection[str] = ()
+) -> Iterator[Stand]:
     """A gateway that runs, at an edge of its own."""
     with tempfile.TemporaryDirectory(prefix="gw") as directory:
-        made = Stand(Path(directory), edge, certificate)
+        made = Stand(Path(directory), edge, certificate, back_ends)
         try:
             made.gateway.start()
             yield made

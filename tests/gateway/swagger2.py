@@ -84,14 +84,23 @@ PARAMETER = closed(
 BODY = closed(
     ("name", "in", "schema"), name=TEXT, required=FLAG, schema={"$ref": "#/$defs/schema"}, **{"in": {"const": "body"}}
 )
-BACKEND = closed(
-    ("address", "jwt_audience", "path_translation", "protocol", "deadline"),
+CALLED = {"protocol": {"enum": ["h2", "http/1.1"]}, "deadline": {"type": "number", "exclusiveMinimum": 0}}
+OWN = closed(
+    ("address", "jwt_audience", "path_translation", *CALLED),
     address={"type": "string", "pattern": "^https?://[^/]+(/-open)?$"},
     jwt_audience=TEXT,
     path_translation={"const": "APPEND_PATH_TO_ADDRESS"},
-    protocol={"enum": ["h2", "http/1.1"]},
-    deadline={"type": "number", "exclusiveMinimum": 0},
+    **CALLED,
 )
+OUTSIDE = closed(
+    ("address", "path_translation", *CALLED),
+    address={"type": "string", "pattern": "^https://[^/?#]+(/[^?#]+)?$"},
+    jwt_audience=TEXT,
+    disable_auth={"const": True},
+    path_translation={"const": "CONSTANT_ADDRESS"},
+    **CALLED,
+)
+BACKEND = {"oneOf": [OWN, OUTSIDE | {"oneOf": [{"required": ["jwt_audience"]}, {"required": ["disable_auth"]}]}]}
 OPERATION = closed(
     ("operationId", "responses", "security", "x-google-backend"),
     operationId={"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$"},

@@ -28,7 +28,7 @@ KEY = PublicKey("k1", "bob", {"kty": "EC", "crv": "P-256", "alg": "ES256", "x": 
 def golden() -> dict[str, Any]:
     endpoint = Endpoint("r7", ("/run/r7-0.sock", "/run/r7-1.sock"))
     served = parse_site(site(endpoint, (GOLDEN / "flight-delay.yaml").read_text()))
-    config = compile([served], KEYS, "/etc/ssl/cert.pem")
+    config = compile([served], KEYS, "/etc/ssl/cert.pem", back_ends=["fn.example"])
     return {
         "bootstrap": listener.bootstrap(edge.Edge(), "/run/gateway", "/logs/access.jsonl"),
         **config.files(),

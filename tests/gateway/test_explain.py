@@ -22,7 +22,7 @@ from mawasu.words import Endpoint, PublicKey, Share, Split, Unit
 from tests.gateway.case_world import AT, World, a_world, bearer, by_secret, by_stranger, edited, get, key, renamed
 from tests.gateway.cases import Asked, asked
 from tests.gateway.conftest import Stand
-from tests.gateway.machinery import Answer, Issuer, document, limited, raw, site
+from tests.gateway.machinery import Answer, Issuer, call, document, limited, raw, site
 
 Made = Callable[[World], str]
 
@@ -102,8 +102,8 @@ KEYS: list[Made] = [nothing, *map(key, NAMES), renamed, lambda w: "short", GOOD]
 TOGETHER = [
     *itertools.product(["/open", "/t", "/maybe", "/elsewhere"], TOKENS, KEYS[:2]),
     *itertools.product(["/k"], [nothing, GOOD], KEYS),
-    *itertools.product(["/both", "/either"], TOKENS, [KEYS[1], KEYS[3], KEYS[5]]),
-    *itertools.product(["/both", "/either"], [nothing, GOOD, LATE], KEYS),
+    *itertools.product(["/both", "/either", "/keyed", "/person"], TOKENS, [KEYS[1], KEYS[3], KEYS[5]]),
+    *itertools.product(["/both", "/either", "/keyed", "/person"], [nothing, GOOD, LATE], KEYS),
 ]
 
 
@@ -117,6 +117,23 @@ def test_whatever_credentials_come_to_whatever_operation_they_are_explained(worl
         if (found.status, found.message) != said(answer):
             wrong.append((path, TOKENS.index(token), KEYS.index(secret), found.status, found.message, said(answer)))
     assert not wrong
+
+
+def test_a_back_end_outside_is_explained_as_allowed_or_not(world: World) -> None:
+    described = {"get": {"security": [], "x-google-backend": {"address": "https://b.example", "disable_auth": True}}}
+    away = site(Endpoint("away", ("/nowhere.sock",)), document(t=described), "away", "staging")
+    asked, here = Request("GET", "/away/staging/t"), world.stand.gateway._table.load()
+    world.stand.gateway.switch([*here, away])
+    try:
+        found = explain(asked, [parse_site(away)], Known((), 0))
+        assert (found.status, found.message) == said(call(world.stand.port, "GET", asked.target))
+    finally:
+        world.stand.gateway.switch(here)
+    assert found.why == "b.example is none of the back ends of `mawasu up --back-ends`"
+    found = explain(asked, [parse_site(away)], Known((), 0, ("b.example",)))
+    assert found.status == 200
+    assert found.route
+    assert found.route.targets == (Target("https://b.example", 100),)
 
 
 @pytest.mark.parametrize(

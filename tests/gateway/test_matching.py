@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mawasu.gateway import matching, templates
 from mawasu.gateway.envoy import compile
 from mawasu.gateway.openapi import parse_site
+from mawasu.gateway.ways import ways_of
 from mawasu.words import Endpoint
 from tests.gateway.machinery import document, site
 
@@ -44,6 +45,16 @@ def test_the_tree_finds_what_a_search_through_all_routes_finds(paths: list[str],
         longest = max((start for start in lists if path.startswith(start)), key=len, default=None)
         among = lists[longest][:-1] if longest is not None else []
         assert [route for route in among if fits(route, path)] == [route for route in routes if fits(route, path)]
+
+
+@given(TEMPLATE, TEMPLATE, st.sampled_from(["", "/"]))
+def test_a_way_fits_what_its_expression_fits(path: str, other: str, slash: str) -> None:
+    described: dict[str, Any] = {path.removeprefix("/").replace("/", "__"): []}
+    text = document(**described)
+    (way,) = ways_of(parse_site(site(Endpoint("r", ("/s",)), text)))
+    for one in (path, other):
+        asked = f"/flight-delay/production{templates.literal(one.replace('{x}', 'v'))}{slash}"
+        assert way.fits(asked) == (asked in way.paths or bool(way.regex and re.fullmatch(way.regex, asked)))
 
 
 def test_a_thousand_routes_are_many_short_lists() -> None:

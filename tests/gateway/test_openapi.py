@@ -234,7 +234,7 @@ def test_a_scheme_that_cannot_be_held_is_a_fault(changes: dict[str, Any], words:
         ("paths: {/x: {get: {security: [], x-google-audiences: a}}}", "belongs into an entry of"),
         ("paths: {/x: {get: {security: []}, x-google-backend: {deadline: 1}}}", "belongs to the whole document"),
         ("paths: {/x: {get: {security: [], x-google-backend: {deadline: -1}}}}", "expected seconds"),
-        ("paths: {/x: {get: {security: [], x-google-backend: {address: https://a}}}}", "not held by this gateway"),
+        ("paths: {/x: {get: {security: [], x-google-backend: {address: http://a}}}}", "expected an https URL"),
         ("paths: {/x: {get: {security: {}}}}", "expected a list of requirements"),
     ],
 )

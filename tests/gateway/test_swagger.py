@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mawasu.errors import SpecError
 from mawasu.gateway import espv2, swagger, templates
 from mawasu.gateway.openapi import METHODS, read
+from mawasu.gateway.outside import APPEND, BACKEND
 from mawasu.gateway.swagger import Backed, Compiled, compile
 from mawasu.serving import behind
 from mawasu.words import Endpoint, Site
@@ -169,6 +170,33 @@ def test_the_back_end_is_told_where_nothing_was_verified() -> None:
     assert swagger.OPEN == behind.OPEN
 
 
+def test_an_outside_back_end_is_espv2s_to_call_without_the_sites_prefix() -> None:
+    fn = {"address": "https://fn.example/hello"}
+    append = {"address": "https://api.example:8443/v1", "path_translation": "APPEND_PATH_TO_ADDRESS"}
+    operations: dict[str, Any] = {
+        "hello__{name}": {"get": {"security": [], BACKEND: fn | {"deadline": 3}}},
+        "about": {"get": {"security": [], BACKEND: append | {"disable_auth": True, "protocol": "h2"}}},
+    }
+    text = json.dumps(json.loads(document(**operations)) | {"x-google-endpoints": [{"allowCors": True}]})
+    called = {path: one[BACKEND] for path, _, one in swagger2.operations(made(text))}
+    assert called == {
+        "/flight-delay/production/hello/{name}": {
+            "address": "https://fn.example/hello",
+            "path_translation": "CONSTANT_ADDRESS",
+            "protocol": "http/1.1",
+            "jwt_audience": "https://fn.example/hello",
+            "deadline": 3,
+        },
+        "/flight-delay/production/about": {
+            "address": "https://api.example:8443/v1/about",
+            "path_translation": "CONSTANT_ADDRESS",
+            "protocol": "h2",
+            "disable_auth": True,
+            "deadline": 15,
+        },
+    }
+
+
 QUOTA = """
 openapi: 3.0.3
 x-google-management:
@@ -257,6 +285,11 @@ def test_security_that_endpoints_holds_is_compiled(security: Any, keys: str) -> 
         (json.dumps(HEAD | {"paths": {"/x": {"trace": {"security": []}}}}), "has no trace"),
         (json.dumps(HEAD | {"x-google-allow": "all", "paths": {"/x": {"get": {"security": []}}}}), "lets through"),
         (body([], "/x", **dict[str, Any]({"x-google-backend": {"deadlin": 3}})), "did you mean 'deadline'?"),
+        (
+            body([], "/{id}", **dict[str, Any]({BACKEND: {"address": "https://a", "path_translation": APPEND}})),
+            "would append the feature",
+        ),
+        (body([], "/{an-id}", **dict[str, Any]({BACKEND: {"address": "https://a"}})), "the name of a variable"),
         (body([], "/x", **dict[str, Any]({"x-google-quota": {"metricCost": {}}})), "did you mean 'metricCosts'?"),
         (body([], "/x", **dict[str, Any]({"x-google-quota": {"metricCosts": {"no": 1}}})), "no such metric"),
         (QUOTA.replace("1/min", "1/sec"), "expected 1/min/{project}"),

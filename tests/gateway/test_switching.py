@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from mawasu.errors import PlatformError, SpecError
 from mawasu.gateway.edge import Edge
 from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
 from mawasu.platforms.local.gateway import LocalGateway, refresh_keys
-from mawasu.words import Endpoint, Site
+from mawasu.words import Endpoint, Share, Site, Split, Unit
 from tests.gateway.conftest import Stand
 from tests.gateway.machinery import Backend, Issuer, call, document, eventually, free_port, raw, read_answer, site
 
@@ -130,6 +131,17 @@ def test_two_hundred_swaps_of_routes_and_keys_fail_no_request_and_close_no_conne
             assert opened(stand, "/k", x_api_key=opens) == (200, backend.says)
             stand.keys.revoke(brief.id)  # the next switch takes it away
     assert (guarded.wrong, keyed.wrong) == ([], [])
+
+
+def test_the_shares_of_a_split_change_under_load_and_fail_no_request(
+    stand: Stand, pair: tuple[Backend, Backend]
+) -> None:
+    old, new = (backend.endpoint() for backend in pair)
+    with Caller(stand, {"x-user": "u1"}) as caller:
+        for percent in range(10, 110, 10):
+            split = Split(Unit("header", "x-user"), "salt", (Share(new, percent * 100),))
+            stand.gateway.switch([msgspec.structs.replace(site(old, DOCUMENT), split=split)])
+    assert caller.wrong == []
 
 
 def test_a_request_under_way_is_finished_by_who_began_it(stand: Stand, pair: tuple[Backend, Backend]) -> None:

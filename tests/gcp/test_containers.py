@@ -43,10 +43,13 @@ def test_a_handlers_worker_and_our_server_meet_at_a_socket_in_memory() -> None:
     server, worker = containers()
     assert worker.command == (
         *("python", "/mawasu/files/worker.py", "--socket", "/mawasu/run/worker.sock"),
-        *("--handler", "api.handler:predict", "--model", "/mawasu/files/model"),
+        *("--handler", "api.handler:predict", "--workers", "1", "--memory", str(3 * 2**30)),
+        *("--model", "/mawasu/files/model"),
     )
     assert worker.working == "/mawasu/files/code/f"
-    assert told(server) == Config("", "/mawasu/run/worker.sock", SPEC.release, max_batch=8, prefix="/late/production")
+    assert told(server) == Config(
+        "", "/mawasu/run/worker.sock", SPEC.release, max_batch=8, prefix="/late/production", site="late/production"
+    )
     assert server.mounts == {"run": "/mawasu/run"}
     assert worker.mounts == {"run": "/mawasu/run", "files": "/mawasu/files"}
 

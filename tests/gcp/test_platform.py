@@ -41,8 +41,9 @@ def test_a_service_reaches_the_network_that_its_redis_is_in_without_being_told_o
     redis(floor, "default")
     made = template(floor, GcpApi())
     assert made["vpcAccess"]["networkInterfaces"] == [{"network": "default"}]
-    for container in made["containers"]:
-        assert {"name": "MAWASU_REDIS_URL", "value": "redis://10.0.0.3:6379"} in container["env"]
+    server, worker = made["containers"]
+    assert {"name": "MAWASU_REDIS_URL", "value": "redis://10.0.0.3:6379"} in server["env"]
+    assert "MAWASU_REDIS_URL" not in [one["name"] for one in worker["env"]]  # what it writes there all would be given
 
 
 def test_the_network_and_subnet_that_the_feature_names_count(floor: Floor) -> None:

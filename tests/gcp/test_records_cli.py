@@ -14,13 +14,29 @@ import pytest
 from mawasu.executor.records import CloudRecords, LocalRecords, Records
 from mawasu.google.client import Client
 from mawasu.home import Home
-from mawasu.ledger.entries import BuildFinished, StepFinished, StepStarted
+from mawasu.ledger.entries import BuildFinished, ReleaseRegistered, StepFinished, StepStarted
 from mawasu.plan import Gate, Plan, Step, StepKind
-from mawasu.words import Outcome, Result
+from mawasu.runner.commits import Commits
+from mawasu.words import Commit, Outcome, Result
 from tests.gcp.front import BUCKET, HOST, Front
 from tests.ledger.ledger_tools import digest, queued, whole_build
 
 URL = f"gs://{BUCKET}"
+FEATURE = """\
+feature: delays
+api: {paths: [api/**], lock: api/uv.lock, handler: "api.handler:predict"}
+auth: {openapi: auth/openapi.yaml}
+"""
+OPENAPI = """\
+openapi: 3.0.3
+info: {title: Delays, version: "1"}
+paths: {/predict: {post: {security: [{key: []}], responses: {"200": {description: x}}}}}
+components: {securitySchemes: {key: {type: apiKey, in: header, name: x-api-key}}}
+"""
+
+
+def git(at: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=at, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture
@@ -185,3 +201,31 @@ def test_a_changed_entry_is_named(filled: Path, machine: Front) -> None:
     done = mawasu("builds", "--records", URL)
     assert done.returncode == 6
     assert "entry 2 of delays cannot be read (gs://records/ledger/delays/" in done.stderr
+
+
+def test_the_routes_of_a_bucket_are_explained_from_its_commits(home: Path, client: Client, tmp_path: Path) -> None:
+    files = {
+        "mawasu.yaml": FEATURE,
+        "auth/openapi.yaml": OPENAPI,
+        "api/handler.py": "",
+        "api/uv.lock": "",
+        "api/pyproject.toml": "",
+    }
+    for name, text in files.items():
+        (tmp_path / "repo" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repo" / name).write_text(text)
+    git(tmp_path / "repo", "init", "-q", "-b", "main")
+    git(tmp_path / "repo", "add", "-A")
+    git(tmp_path / "repo", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    commit = Commit(git(tmp_path / "repo", "rev-parse", "HEAD"))
+    records = CloudRecords(client, BUCKET, tmp_path / "cache")
+    Commits(records.store, "delays").keep(tmp_path / "repo" / ".git", commit, "")
+    for body in whole_build(1, "main", "staging", digest("model"), digest("plan")):
+        here = isinstance(body, ReleaseRegistered)
+        records.ledger("delays").append(msgspec.structs.replace(body, commit=commit) if here else body)
+
+    (route,) = json.loads(said("gateway", "routes", "--json", "--records", URL))
+    assert (route["method"], route["path"], route["environment"]) == ("POST", "/predict", "staging")
+    assert route["targets"] == [{"revision": "revision-1", "share": 100.0}]
+    assert "API reference" not in said("gateway", "routes", "--records", URL), "ESPv2 has none"
+    assert f"by the records in {URL}" in said("gateway", "test", "POST", "/delays/staging/predict", "--records", URL)

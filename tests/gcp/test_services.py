@@ -361,8 +361,9 @@ def test_only_who_has_the_traffic_is_kept_warm(floor: Floor) -> None:
     template = floor.double.seen("services.create")[0].body["template"]
     assert template["scaling"] == {"maxInstanceCount": 5}
     assert template["vpcAccess"]["networkInterfaces"] == [{"network": "inner", "subnetwork": "south"}]
-    for container in template["containers"]:
-        assert {"name": "MAWASU_REDIS_URL", "value": "redis://10.0.0.3:6379"} in container["env"]
+    server, worker = template["containers"]
+    assert {"name": "MAWASU_REDIS_URL", "value": "redis://10.0.0.3:6379"} in server["env"]
+    assert "MAWASU_REDIS_URL" not in [one["name"] for one in worker["env"]]  # what it writes there all would be given
     floor.services.promote(first.revision)
     assert floor.service()["scaling"] == {"minInstanceCount": 2}
     preview = floor.says("one", environment="preview-x", replicas=2, preview=True)

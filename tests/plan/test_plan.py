@@ -206,6 +206,13 @@ def test_a_feature_without_an_api_ends_at_the_verdict_and_then_has_nothing_to_do
     assert plan(feature, tree(), "production", finished(found)).nothing
 
 
+def test_whether_the_document_is_shown_is_part_of_the_release_once_it_is_said() -> None:
+    assert FEATURE.auth is not None
+    feature = msgspec.structs.replace(FEATURE, auth=msgspec.structs.replace(FEATURE.auth, docs=True))
+    assert running(plan(feature, tree(), "production", AFTER_FIRST))[-1] == "drain"
+    assert plan(FEATURE, tree(), "production", AFTER_FIRST).nothing
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("command", "python training/other.py"), ("params", {"depth": 3}), ("seed", 1)],

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
@@ -83,9 +83,14 @@ class Replica:
         self._config = Config("", "", "")
         self._files: list[IO[bytes]] = []
 
-    def start(self, code: str = "", *, command: str = "", model: Path | None = None, **config: Any) -> Replica:
+    def start(
+        self, code: str = "", *, command: str = "", model: Path | None = None, worker: Sequence[str] = (), **config: Any
+    ) -> Replica:
+        """`worker` is told to the worker's file, `config` to the server, the number of workers to both."""
         (self.directory / "api.py").write_text(code)
-        self._arguments = ["--command", command] if command else ["--handler", "api:predict"]
+        self._arguments = ["--command", command] if command else ["--handler", "api:predict", *worker]
+        if not command and "workers" in config:
+            self._arguments += ["--workers", str(config["workers"])]
         if model is not None:
             self._arguments += ["--model", str(model)]
         self._config = Config(str(self.listen), str(self.directory / "w"), RELEASE, command=bool(command), **config)

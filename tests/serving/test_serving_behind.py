@@ -10,9 +10,10 @@ import pytest
 
 from mawasu.gateway import authn, schemes
 from mawasu.serving import behind
-from mawasu.serving.behind import Headers, arrived
+from mawasu.serving.behind import arrived
 from mawasu.serving.config import Config
-from mawasu.serving.proxy import Body, ProxyApp
+from mawasu.serving.message import Body, Headers, Request
+from mawasu.serving.proxy import ProxyApp
 
 PREFIX = "/flight-delay/production"
 
@@ -74,9 +75,5 @@ def test_the_words_are_the_gateways() -> None:
 
 def test_a_users_own_server_is_called_by_the_path_of_its_document() -> None:
     app = ProxyApp(Config("", "http://127.0.0.1:9", "r", command=True, prefix=PREFIX))
-    scope = {"method": "GET", "raw_path": f"{PREFIX}/x".encode(), "query_string": b"a=1", "headers": [(b"host", b"h")]}
-
-    async def nothing() -> dict[str, Any]:
-        return {}
-
-    assert app._request(scope, Body(nothing, [])).url.target == b"/x?a=1"
+    request = Request("GET", f"{PREFIX}/x".encode(), b"a=1", [(b"host", b"h")], Body(0, lambda _: None, whole=True))
+    assert app._request(request).url.target == b"/x?a=1"

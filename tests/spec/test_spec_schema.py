@@ -37,6 +37,7 @@ BEYOND = {
     "no holdout",
     "evaluation of an unknown set",
     "batches for a server",
+    "workers for a server",
     "more at least than at most",
     "a secret that mawasu sets",
     "no authentication",

@@ -141,6 +141,9 @@ ONE_FAULT = {
     ),
     "network as a word": (changed("cpu: 2", "network: yes"), "found `yes`, expected `true` or `false`"),
     "groups": (changed("    row: id", "    row: id\n    groups: {by: a}"), "data.resumes.groups: not built yet"),
+    "a cache without a time": (changed("scale: {min: 1}", "cache: {warm: 9}"), "api.cache: `ttl` is missing"),
+    "a cache of changes": (changed("scale: {min: 1}", "cache: {ttl: 10m, methods: [PUT]}"), "api.cache.methods[0]"),
+    "a cache by no header": (changed("scale: {min: 1}", "cache: {ttl: 10m, vary: [a b]}"), "api.cache.vary[0]"),
     "refresh of files": (
         changed("    row: id", "    row: id\n    refresh: daily"),
         "data.resumes.refresh: files of the repository change by pushes",
@@ -155,7 +158,6 @@ ONE_FAULT = {
         changed("    row: id", "    row: id\n    refresh: often"),
         "data.resumes.refresh: found `often`, expected `hourly`, `daily`, `weekly`, or a time such as `6h`",
     ),
-    "a cache": (changed("scale: {min: 1}", "cache: {ttl: 10m}"), "api.cache: not built yet"),
     "params without JSON": (
         changed("timeout: 1h", "params: {a: [.nan]}"),
         "training.params.a[0]: found the number `.nan`",
@@ -189,6 +191,10 @@ ONE_FAULT = {
     "batches for a server": (
         changed("handler: api.handler:predict", "command: x\n  batch: {max_size: 2}"),
         "api.batch: only a `handler` is given batches",
+    ),
+    "workers for a server": (
+        changed("handler: api.handler:predict", "command: x\n  workers: {count: 2}"),
+        "api.workers: only a `handler` is run by workers",
     ),
     "more at least than at most": (
         changed("{min: 1}", "{min: 3, max: 2}"),

@@ -53,6 +53,8 @@ def test_a_branch_is_tried_in_a_preview_and_its_very_bytes_reach_production(mawa
     assert mawasu.call("/way/production/predict", key=None).status == 401
     assert mawasu.call("/way/production/predict", key="made.up.key").status in (400, 401)
     assert mawasu.call("/way/production/predict").body == {"score": 1.0, "says": "one"}
+    references = [mawasu.call(f"/way/{name}/docs").status for name in ("staging", "preview-try-other", "production")]
+    assert references == [405, 405, 404], "a page, which is not for POST, and none in production"
     assert {name: row["state"] for name, row in mawasu.status().items() if name.startswith("way/")} == {
         "way/staging": "in sync",
         "way/preview-try-other": "in sync",

@@ -39,14 +39,17 @@ def _common(verb: Verb) -> None:
     verb.add_argument("--environment", "-e", help="This environment only.")
     help = "Explain the OpenAPI files of this working tree (default where nothing is served yet)."
     verb.flag("--tree", dest="tree", help=help)
+    verb.records()
     verb.json()
 
 
-def routes(feature: str | None, environment: str | None, tree: bool, as_json: bool) -> None:
+def routes(feature: str | None, environment: str | None, tree: bool, records: str | None, as_json: bool) -> None:
     from mawasu.cli.output import emit, say, table
     from mawasu.gateway.explain import routes_of
+    from mawasu.gateway.reference import paths_of
+    from mawasu.gateway.ways import ways_of
 
-    place = _place(tree, feature, environment)
+    place = _place(tree, records, feature, environment)
     found = routes_of(place.sites)
     if as_json:
         emit(_plain(found))
@@ -54,6 +57,9 @@ def routes(feature: str | None, environment: str | None, tree: bool, as_json: bo
     say(place.said)
     headers = ["method", "path", "callers", "deadline", "quotas", "operation"]
     table(headers, [[*_row(route), route.id or "—"] for route in found], "no routes")
+    for served in place.sites:
+        for address in paths_of(served, ways_of(served))[:1]:
+            say(f"API reference, for everybody: {address}")
 
 
 def test(
@@ -65,22 +71,25 @@ def test(
     feature: str | None,
     environment: str | None,
     tree: bool,
+    records: str | None,
     as_json: bool,
 ) -> None:
     import time
 
     from mawasu.cli.context import home
+    from mawasu.cli.keys import ring_of
     from mawasu.cli.output import emit, say
+    from mawasu.daemon.settings import load
     from mawasu.gateway.asked import Request
     from mawasu.gateway.explain import carrying, explain
     from mawasu.gateway.verify import Known
-    from mawasu.platforms.local.keys import KeyRing
 
-    place = _place(tree, feature, environment)
+    place = _place(tree, records, feature, environment)
     target = _target(path, place.sites, below=bool(feature or environment))
     request: Request = Request(method.upper(), target, tuple(map(_header, headers)))
     request = carrying(request, place.sites, *_credentials(token, key))
-    found = explain(request, place.sites, Known(KeyRing(home()).list(), time.time()))
+    with ring_of(records) as ring:
+        found = explain(request, place.sites, Known(ring.list(), time.time(), load(home()).back_ends))
     if as_json:
         emit(_plain(found))
         return
@@ -98,21 +107,49 @@ class _Place(NamedTuple):
     sites: Sequence[Served]
 
 
-def _place(tree: bool, feature: str | None, environment: str | None) -> _Place:
-    """What this home's gateway serves, or was serving; else what stands in the working tree."""
-    from mawasu.cli.context import home
+def _place(tree: bool, records: str | None, feature: str | None, environment: str | None) -> _Place:
+    """What the records say is served, those of a bucket or this home; where nothing is yet, the working tree."""
     from mawasu.errors import UsageError
     from mawasu.gateway.openapi import parse_site
-    from mawasu.platforms.local.gateway import Table
 
-    served = [] if tree else Table(home()).load()
-    sites = served or _of_tree(environment)
+    said, sites = ("", []) if tree else _served(records)
+    if not sites:
+        said, sites = "what this working tree describes", _of_tree(environment)
     chosen = [site for site in sites if feature in (None, site.feature) and environment in (None, site.environment)]
     if not chosen:
         there = ", ".join(site.prefix[1:] for site in sites) or "none"
         raise UsageError("no such feature or environment here", f"there are: {there}")
-    said = "what the gateway serves, by the records of this machine" if served else "what this working tree describes"
     return _Place(said, [parse_site(site) for site in chosen])
+
+
+def _served(at: str | None) -> tuple[str, list[Site]]:
+    """Where it is said, and what the gateway serves; on Google Cloud by the ledgers, and the commits beside them."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    import msgspec
+
+    from mawasu.cli import context
+    from mawasu.executor.records import LocalRecords
+    from mawasu.git.repository import init_bare
+    from mawasu.platforms.local.gateway import Table
+    from mawasu.runner.commits import Commits
+    from mawasu.runner.sites import served_sites
+
+    records = context.records(at)
+    if isinstance(records, LocalRecords):
+        return "what the gateway serves, by the records of this machine", list(Table(context.home()).load())
+    with TemporaryDirectory(prefix="mawasu-gateway-") as scratch:
+        repo = str(Path(scratch) / "records.git")
+        init_bare(Path(repo))
+        sites = [
+            msgspec.structs.replace(site, docs=False)  # ESPv2 answers nothing by itself
+            for name in records.features()
+            for site in served_sites(
+                records.ledger(name), repo, lambda to, of, commit: Commits(records.store, of).bring(to, commit)
+            )
+        ]
+    return f"what is served by the records in {records.place}, in the words of a local gateway (ESPv2's differ)", sites
 
 
 def _of_tree(environment: str | None) -> list[Site]:
@@ -195,8 +232,10 @@ def _show(found: Explanation) -> None:
     from mawasu.gateway.explain import ARRIVES
 
     arrives = found.status == ARRIVES
-    answer = "reaches the API" if arrives else f"{found.status} {found.message}"
-    say(f"{safe(f'{found.method} {found.path}')} → {colour(answer, 'green' if arrives else 'red')}")
+    answer = f"{found.status} {found.message}"
+    if arrives:
+        answer = "reaches the API" if found.route else "the gateway answers it itself"
+    say(f"{safe(f'{found.method} {found.path}')} → {colour(safe(answer), 'green' if arrives else 'red')}")
     _tell("why", found.why)
     if found.route is None:
         return

@@ -53,7 +53,7 @@ def create(consumer: str, grant: list[str] | None, days: float | None, records: 
     import time
 
     expires = time.time() + days * 86400 if days is not None else None
-    with _ring(records) as ring:
+    with ring_of(records) as ring:
         public, token = ring.create(consumer, tuple(grant or ["*/*"]), expires)
     _refresh(records)
     _show(public, token, records, as_json)
@@ -62,7 +62,7 @@ def create(consumer: str, grant: list[str] | None, days: float | None, records: 
 def rotate(key: str, hours: float, records: str | None, as_json: bool) -> None:
     from mawasu.cli.output import note
 
-    with _ring(records) as ring:
+    with ring_of(records) as ring:
         public, token = ring.rotate(key, hours * 3600)
     _refresh(records)
     _show(public, token, records, as_json)
@@ -89,7 +89,7 @@ def list_keys(records: str | None, as_json: bool) -> None:
 
     from mawasu.cli.output import ago, emit, table
 
-    with _ring(records) as ring:
+    with ring_of(records) as ring:
         found = ring.list()
     if as_json:
         emit([msgspec.to_builtins(key) for key in found])
@@ -101,7 +101,7 @@ def list_keys(records: str | None, as_json: bool) -> None:
 def revoke(key: str, records: str | None, as_json: bool) -> None:
     from mawasu.cli.output import emit, say
 
-    with _ring(records) as ring:
+    with ring_of(records) as ring:
         ring.revoke(key)
     _refresh(records)
     if as_json:
@@ -135,7 +135,8 @@ def _bucket(records: str | None) -> str:
 
 
 @contextmanager
-def _ring(records: str | None) -> Iterator[Ring]:
+def ring_of(records: str | None) -> Iterator[Ring]:
+    """The keys of a bucket, or of the home."""
     if bucket := _bucket(records):
         from mawasu.google.client import Client
         from mawasu.google.storage import Bucket

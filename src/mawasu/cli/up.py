@@ -17,6 +17,8 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--builds", type=whole(1), help="How many builds at once (2; remembered).")
     help = "A directory, or gs://BUCKET/PREFIX, below which data sets with a `path:` may lie (remembered); repeatable."
     verb.add_argument("--data", action="append", metavar="PLACE", help=help)
+    help = "Where answers are kept for all replicas, as redis://[user:password@]host (remembered; `none`: nowhere)."
+    verb.add_argument("--redis", metavar="URL", help=help)
     verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
     verb.json()
     gateway = verb.add_argument_group("the gateway, all remembered")
@@ -33,6 +35,8 @@ def register(verbs: Verbs) -> None:
     gateway.add_argument("--hsts", type=whole(0), metavar="SECONDS", help=help)
     help = "How many load balancers in front append to X-Forwarded-For (0)."
     gateway.add_argument("--trusted-hops", dest="trusted_hops", type=whole(0), metavar="N", help=help)
+    help = "The servers outside mawasu that OpenAPI documents may name as back ends (none), by commas; replaces all."
+    gateway.add_argument("--back-ends", dest="back_ends", metavar="HOST[:PORT],…", help=help)
 
 
 def up(project: str | None, trust_pushers: bool, as_json: bool, **options: Any) -> None:
@@ -100,7 +104,11 @@ def _remember(at: Home, options: dict[str, Any]) -> None:
         name: str(path.absolute()) for name in ("tls_cert", "tls_key") if (path := options.pop(name))
     }
     roots = tuple(_root(place) for place in options.pop("data") or ()) or None
-    settings = told(load(at), Said(data=roots, **paths, **options))
+    if (url := options.pop("redis")) is not None:
+        options["redis"] = _redis(url)
+    names = options.pop("back_ends")
+    back_ends = None if names is None else tuple(name for name in names.split(",") if name)
+    settings = told(load(at), Said(data=roots, back_ends=back_ends, **paths, **options))
     if paths and settings.tls:
         read(settings.tls)
     save(at, settings)
@@ -117,6 +125,19 @@ def _root(place: str) -> str:
         return outside(place.rstrip("/"))
     except Refused as refused:
         raise UsageError(f"--data {place}: expected {refused.expected}", refused.hint) from refused
+
+
+def _redis(url: str) -> str:
+    from mawasu.errors import UsageError
+    from mawasu.serving.redis import Address
+
+    if url == "none":
+        return ""
+    try:
+        Address(url)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"--redis: {error}", "for example redis://:password@10.0.0.3:6379/0") from None
+    return url
 
 
 def _project(name: str | None) -> Path | None:

@@ -41,11 +41,12 @@ class Kept:
 
     def find(self, asked: Asked, timeout: float) -> Steps[list[Found | None]]:
         """One for each item. Costs at most two look-ups, and `timeout` seconds each."""
-        entries = yield from self._read([self._key(asked, text, "") for text in asked.texts], timeout)
+        entries = yield from self._read([self._key(asked, text) for text in asked.texts], timeout)
         divided = [number for number, entry in enumerate(entries) if entry is not None and entry.by_unit]
         if divided:
-            keys = [self._key(asked, asked.texts[number], asked.unit) for number in divided]
-            own = (yield from self._read(keys, timeout)) if asked.unit else [None] * len(divided)
+            own = yield from self._read(
+                [self._key(asked, asked.texts[number], own=True) for number in divided], timeout
+            )
             for number, entry in zip(divided, own, strict=True):
                 entries[number] = entry
         return [self._usable(entry) if entry is not None else None for entry in entries]
@@ -56,16 +57,16 @@ class Kept:
         if release:
             self._releases.heard(release)
         life = lifetime(headers, ttl=self._cache.ttl, stale=self._cache.stale)
-        if life.kept <= 0 or (life.by_unit and not asked.unit):
+        if life.kept <= 0:
             return life.age
         now = self._clock()
         entries: dict[str, Entry] = {}
         for text, value in zip(asked.texts, values, strict=True):
             entry = Entry(value, release, now, life.age, life.fresh, life.stale)
-            entries[self._key(asked, text, asked.unit if life.by_unit else "")] = entry
+            entries[self._key(asked, text, own=life.by_unit)] = entry
             if life.by_unit:
                 divided = Entry("", release, now, 0.0, life.fresh, life.stale, by_unit=True)
-                entries[self._key(asked, text, "")] = divided
+                entries[self._key(asked, text)] = divided
         if isinstance(self._cache, Redis):
             if timeout > 0:
                 yield Write({key: packed(key, entry) for key, entry in entries.items()}, life.kept, timeout)
@@ -87,5 +88,6 @@ class Kept:
         read: list[bytes | None] = yield Read(tuple(keys), timeout)
         return [unpacked(key, value) if value is not None else None for key, value in zip(keys, read, strict=True)]
 
-    def _key(self, asked: Asked, text: str, unit: str) -> str:
-        return key_of(self._base, self._who, asked.path, text, unit)
+    def _key(self, asked: Asked, text: str, *, own: bool = False) -> str:
+        """`own`: of the answer for this unit only, where having none is to be one more unit."""
+        return key_of(self._base, self._who, asked.path, text, f"unit {asked.unit}" if own else "")

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mawasu.executor.queue import Job, Queue
 from mawasu.executor.records import LocalRecords
 from mawasu.executor.sites import Live, Sites
 from mawasu.executor.taking import Taken
+from mawasu.gateway.openapi import check as check_api
 from mawasu.git.repository import heads
 from mawasu.home import Home
 from mawasu.ledger.entries import BuildFinished
@@ -52,7 +54,14 @@ class Daemon:
         settings = load(home)
         check(settings)
         self.log = FileLog(home.path / "daemon.log")
-        self.platform = LocalPlatform(home, edge=settings.edge, certificate=settings.tls, trust_pushers=trust_pushers)
+        self.platform = LocalPlatform(
+            home,
+            edge=settings.edge,
+            certificate=settings.tls,
+            redis=settings.redis,
+            trust_pushers=trust_pushers,
+            back_ends=settings.back_ends,
+        )
         records = LocalRecords(home)
         self.ledgers = Ledgers(records)
         live = Live(self.platform.services, Sites(self.platform.gateway))
@@ -63,6 +72,7 @@ class Daemon:
             live,
             self.platform.secrets.resolve,
             Reach(settings.data),
+            check_api=partial(check_api, back_ends=settings.back_ends),
         )
         self.queue = Queue(settings.builds, self._bug)
         self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)

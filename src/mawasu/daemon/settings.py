@@ -8,6 +8,7 @@ import ipaddress
 import msgspec
 
 from mawasu.errors import UsageError
+from mawasu.gateway import outside
 from mawasu.gateway.certificate import Files
 from mawasu.gateway.edge import Edge
 from mawasu.home import Home
@@ -17,7 +18,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`data` are directories and `gs://` prefixes below which data sets with a `path:` may lie; `builds` run at once.
 
     `tls`: the certificate that the gateway shows; without one it speaks plain HTTP, on loopback, or where `plain` was
-    asked for. `hsts` and `trusted_hops`: see `Edge`.
+    asked for. `hsts` and `trusted_hops`: see `Edge`. `back_ends`: the servers outside that OpenAPI documents may name.
     """
 
     port: int = 8080
@@ -28,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plain: bool = False
     hsts: int = 0
     trusted_hops: int = 0
+    redis: str = ""  # the URL of the cache of answers, with its password; "": none
+    back_ends: tuple[str, ...] = ()
 
     @property
     def edge(self) -> Edge:
@@ -40,21 +43,25 @@ class Said(msgspec.Struct, frozen=True):
     port: int | None = None
     builds: int | None = None
     data: tuple[str, ...] | None = None
+    redis: str | None = None
     host: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     plain: bool = False
     hsts: int | None = None
     trusted_hops: int | None = None
+    back_ends: tuple[str, ...] | None = None
 
 
 def told(known: Settings, said: Said) -> Settings:
     """What holds from now on. Raises UsageError for what cannot hold together."""
     changes = {
         name: value
-        for name in ("port", "builds", "data", "host", "hsts", "trusted_hops")
+        for name in ("port", "builds", "data", "redis", "host", "hsts", "trusted_hops")
         if (value := getattr(said, name)) is not None
     }
+    if said.back_ends is not None:
+        changes["back_ends"] = tuple(outside.authority_of(name) or name for name in said.back_ends)
     if (said.tls_cert is None) != (said.tls_key is None):
         raise UsageError("a certificate needs its private key", "say both: --tls-cert FILE --tls-key FILE")
     if said.plain and said.tls_cert:
@@ -81,6 +88,11 @@ def check(settings: Settings) -> None:
     if settings.tls is None and not address.is_loopback and not settings.plain:
         hint = "give --tls-cert FILE --tls-key FILE; or --plain, where something in front ends TLS"
         raise UsageError(f"on {settings.host} keys and tokens would pass in the open without TLS", hint)
+    for name in settings.back_ends:
+        if outside.authority_of(name) != name:
+            raise UsageError(
+                f"{name!r} is no host that could be a back end", "expected HOST or HOST:PORT, without https://"
+            )
     if settings.tls is None and settings.hsts:
         raise UsageError("--hsts means nothing without TLS", "give --tls-cert FILE --tls-key FILE, or --hsts 0")
 
@@ -98,5 +110,6 @@ def load(home: Home) -> Settings:
 def save(home: Home, settings: Settings) -> None:
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     making = home.settings.with_suffix(".new")
+    making.touch(mode=0o600)
     making.write_bytes(msgspec.json.format(msgspec.json.encode(settings)))
     making.replace(home.settings)

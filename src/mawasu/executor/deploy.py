@@ -13,6 +13,7 @@ from mawasu.errors import BlockedError, MawasuError
 from mawasu.executor.candidate import Answer, check_examples
 from mawasu.executor.commit import CommitOf
 from mawasu.executor.contract import check_contract
+from mawasu.executor.known import PRODUCTION
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import StepSecrets, Walk, ensure_image, resources
 from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
@@ -21,6 +22,7 @@ from mawasu.ledger.moved import MovedError, unmoved
 from mawasu.plan import Step, StepKind
 from mawasu.ports import Cancel, Log
 from mawasu.spec.examples import Example, parse_examples
+from mawasu.spec.feature import Auth
 from mawasu.store.artifacts import name_artifact
 from mawasu.words import Digest, Endpoint, Handler, Image, Outcome, Result, ServiceSpec, Site
 
@@ -150,6 +152,7 @@ class Deploy:
     def _switch(self, log: Log, cancel: Cancel) -> str:
         assert self.endpoint is not None
         site = site_of(self.walk.at, self.walk.environment, self.endpoint)
+        self._warm(log)  # before: it takes its time, and nothing is settled yet
         self._intend()
         current = self.walk.state().environments.get(self.walk.environment)
         self.previous = current.serving.revision if current and current.serving else ""
@@ -158,6 +161,15 @@ class Deploy:
         self.switched = True
         self.record(Switched(self.build, self.walk.environment, self.release, self.revision, self.previous))
         return f"{site.prefix} serves it"
+
+    def _warm(self, log: Log) -> None:
+        api = self.walk.at.feature.api
+        current = self.walk.state().environments.get(self.walk.environment)
+        if api is None or api.cache is None or not api.cache.warm or current is None or current.serving is None:
+            return
+        if current.serving.revision != self.revision:
+            count = self.live.services.warm(self.revision, current.serving.revision)
+            log.write(f"asked it {count} of the most asked requests")
 
     def _intend(self) -> None:
         """Say that this build will switch: after another one that is at it, and never after a newer one."""
@@ -211,6 +223,9 @@ def service_spec(
             target=api.handler or "",
             command=api.command or "",
             max_batch=api.batch.max_size,
+            cache=api.cache,
+            workers=api.workers.count or max(1, int(api.resources.cpu)),
+            share=api.workers.share,
         ),
         model=model,
         resources=resources(api.resources, api.timeout),
@@ -235,4 +250,10 @@ def examples_of(at: CommitOf) -> list[Example]:
 def site_of(at: CommitOf, environment: str, endpoint: Endpoint) -> Site:
     auth = at.feature.auth
     assert auth is not None, "validation refuses an api without auth"
-    return Site(at.feature.name, environment, at.text(auth.openapi), auth.openapi, endpoint)
+    docs = has_docs(auth, environment)
+    return Site(at.feature.name, environment, at.text(auth.openapi), auth.openapi, endpoint, docs=docs)
+
+
+def has_docs(auth: Auth, environment: str) -> bool:
+    """Whether an environment shows its document: as the file says, and where it says nothing all but production do."""
+    return environment != PRODUCTION if auth.docs is None else auth.docs

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mawasu.gateway import clusters
 from mawasu.gateway.forms import KeyScheme, Operation, Place, Scheme, Served, TokenScheme
 from mawasu.gateway.schemes import OURS
 from mawasu.words import PublicKey, digest_of_value
@@ -33,9 +34,11 @@ CONSUMER = "x-mawasu-consumer"
 SKEW = 1
 """Seconds. 0 would mean Envoy's default of 60."""
 
-CACHE = {"jwt_cache_size": 1000}
-"""Tokens whose signature is remembered. Only where the key set is inline: another set is another filter with an empty
-memory, whereas a token would be remembered longer than a key that its issuer rotated out."""
+CACHE = {"jwt_cache_size": 1_000}
+KEY_CACHE = {"jwt_cache_size": 10_000}
+"""Tokens whose signature each worker remembers, some 6 KB each; of API keys more, for they come again and again.
+Only where the set is told to Envoy: another set is another filter with an empty memory, whereas a token would be
+remembered longer than a key that its issuer rotated out."""
 
 NOBODY = {
     "kty": "EC",
@@ -84,7 +87,7 @@ def provider(served: Served, scheme: Scheme, keys: str) -> tuple[str, Dict]:
             "failed_status_in_metadata": "key failure",
             "claim_to_headers": [{"claim_name": "sub", "header_name": CONSUMER}],
         }
-        return f"key:{digest(body)}", body | {"local_jwks": {"filename": keys}, "jwt_cache_config": CACHE}
+        return f"key:{digest(body)}", body | {"local_jwks": {"filename": keys}, "jwt_cache_config": KEY_CACHE}
     body = common | {
         "issuer": scheme.issuer,
         "audiences": list(scheme.audiences),
@@ -124,34 +127,9 @@ def _authority(uri: str) -> str:
 
 
 def jwks_cluster(uri: str, trust: str) -> Dict:
-    """Where a key set is fetched from, over TLS verified against the certificates in the file `trust`."""
+    """Where a key set is fetched from."""
     parts = urlsplit(uri)
-    host, port = parts.hostname or "", parts.port or 443
-    name = jwks_cluster_name(uri)
-    return {
-        "@type": f"{TYPE}config.cluster.v3.Cluster",
-        "name": name,
-        "type": "LOGICAL_DNS",
-        "connect_timeout": "5s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [_host(host, port)]}]},
-        "transport_socket": {
-            "name": "tls",
-            "typed_config": {
-                "@type": f"{TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                "sni": host,
-                "common_tls_context": {
-                    "validation_context": {
-                        "trusted_ca": {"filename": trust},
-                        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
-                    }
-                },
-            },
-        },
-    }
-
-
-def _host(host: str, port: int) -> Dict:
-    return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+    return clusters.by_tls(jwks_cluster_name(uri), parts.hostname or "", parts.port or 443, trust)
 
 
 def requirement(operation: Operation, names: dict[str, str]) -> tuple[str, Dict] | None:
@@ -162,13 +140,35 @@ def requirement(operation: Operation, names: dict[str, str]) -> tuple[str, Dict]
     """
     if not operation.security:
         return None
-    alternatives = [_all_of([names[scheme] for scheme in alternative]) for alternative in operation.security]
-    body = alternatives[0] if len(alternatives) == 1 else {"requires_any": {"requirements": alternatives}}
+    # "key:…" before "token:…"
+    body = _any_of([sorted(names[scheme] for scheme in alternative) for alternative in operation.security])
     return digest(body), body
+
+
+def _any_of(alternatives: Sequence[Sequence[str]]) -> Dict:
+    """A verified key is taken off the request, so all alternatives that want the same one ask for it together."""
+    groups: dict[str, list[Sequence[str]]] = {}
+    for one in alternatives:
+        key = one[0] if one and one[0].startswith("key:") else ""
+        groups.setdefault(key, []).append(one[1:] if key else one)
+    found: list[Dict] = []
+    for key, rests in groups.items():
+        if not key:
+            found += [_all_of(rest) for rest in rests]
+        elif len(rests) == 1:
+            found.append(_all_of([key, *rests[0]]))
+        else:
+            either = [_all_of(rest) if rest else {"allow_missing_or_failed": {}} for rest in rests]
+            found.append({"requires_all": {"requirements": [{"provider_name": key}, _one_of(either)]}})
+    return _one_of(found)
+
+
+def _one_of(requirements: list[Dict]) -> Dict:
+    return requirements[0] if len(requirements) == 1 else {"requires_any": {"requirements": requirements}}
 
 
 def _all_of(providers: Sequence[str]) -> Dict:
     if not providers:
         return {"allow_missing": {}}
-    ordered: list[Dict] = [{"provider_name": name} for name in sorted(providers)]  # "key:…" before "token:…"
+    ordered: list[Dict] = [{"provider_name": name} for name in providers]
     return ordered[0] if len(ordered) == 1 else {"requires_all": {"requirements": ordered}}

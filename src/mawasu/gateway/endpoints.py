@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from mawasu.gateway import quotas
+from mawasu.gateway import quotas, templates
 from mawasu.gateway.authn import grants_for
 from mawasu.gateway.described import Template
 from mawasu.gateway.document import Path
 from mawasu.gateway.forms import KeyScheme, Limit, Place, Scheme, TokenScheme
 from mawasu.gateway.openapi import Found, Reading
+from mawasu.gateway.outside import BACKEND, CONSTANT
 from mawasu.gateway.schemas import Dict
 from mawasu.gateway.schemes import AUDIENCES, ISSUER, JWKS_URI, LOCATIONS, OURS
 from mawasu.words import digest_of
@@ -83,6 +84,7 @@ def _operation_faults(reading: Reading, found: Found, keys: str) -> Iterator[tup
         yield found.at, "Cloud Endpoints takes Swagger 2.0, which has no trace"
     if wrong := Template.fault_of(operation.path):
         yield found.at[:-1], wrong
+    yield from _outside_faults(found)
     security = (*found.at, "security") if "security" in found.body else ("security",)
     schemes = reading.api.schemes
     with_key = [any(_is_key(schemes, name) for name in names) for names in operation.security]
@@ -102,6 +104,19 @@ def _operation_faults(reading: Reading, found: Found, keys: str) -> Iterator[tup
         cause = "Cloud Endpoints counts calls by Google's API keys, and this operation can be called without one"
         hint = "set gcp.gateway.keys: google and ask for a key here"
         yield (*found.at, quotas.QUOTA), f"{cause}: {hint}"
+
+
+def _outside_faults(found: Found) -> Iterator[tuple[Path, str]]:
+    """ESPv2 puts variables into a query, but can neither take a path apart nor name a variable as it wants."""
+    backend, path = found.operation.backend, found.operation.path
+    if backend is None or templates.is_literal(path):
+        return
+    here = (*found.at, BACKEND) if BACKEND in found.body else (BACKEND,)
+    if not backend.constant:
+        cause = "Cloud Endpoints would append the feature and the environment as well as this path"
+        yield here, f"{cause}: a path with variables can only be called with path_translation: {CONSTANT}"
+    elif any(name != given for name, given in Template(path).names.items()):
+        yield found.at[:-1], "Cloud Endpoints takes letters, digits and '_' in the name of a variable, which is sent"
 
 
 def _is_key(schemes: Mapping[str, Scheme], name: str) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from mawasu.gateway import authn, limiter, routes, splits
+from mawasu.gateway import authn, limiter, reference, routes, splits
+from mawasu.gateway.clusters import HTTP, outside_name
+from mawasu.gateway.clusters import outside as outside_cluster
 from mawasu.gateway.forms import Served, TokenScheme
 from mawasu.gateway.listener import AUTHN, CLUSTERS, QUOTAS, ROUTES
+from mawasu.gateway.outside import is_allowed
 from mawasu.gateway.schemes import OURS
 from mawasu.words import Endpoint, Value
 
@@ -91,11 +94,21 @@ def read(files: Mapping[str, Sequence[Dict]]) -> Config:
     )
 
 
-def compile(sites: Sequence[Served], keys: str, trust: str = "", secure: bool = False) -> Config:
+def compile(
+    sites: Sequence[Served],
+    keys: str,
+    trust: str = "",
+    *,
+    secure: bool = False,
+    back_ends: Collection[str] = (),
+    viewer: reference.Viewer = reference.NONE,
+) -> Config:
     """The configuration that serves exactly these sites. Raises UsageError for a split that cannot be held.
 
     `keys` is the file of the key set of API keys (`authn.key_set`); Envoy reads it when it is named, and never again.
-    `trust` is the file of CA certificates for key sets that are fetched; `secure` says that callers come by TLS.
+    `trust` is the file of CA certificates for servers that are called by name; `secure` says that callers come by TLS.
+    `back_ends` are the outside ones that may be called (`outside.authority_of`); operations of others answer 503.
+    `viewer` is what API references are shown with.
     """
     clusters: dict[str, Dict] = {}
     providers: dict[str, Dict] = {}
@@ -107,6 +120,7 @@ def compile(sites: Sequence[Served], keys: str, trust: str = "", secure: bool = 
         if served.split:
             splits.check(served.split)
         backends = {endpoint.revision: _backend(endpoint) for endpoint in served.endpoints}
+        backends |= _outside(served, trust, back_ends)
         clusters |= {backend["name"]: backend for backend in backends.values()}
         names: dict[str, str] = {}
         for scheme in served.api.schemes.values():
@@ -122,9 +136,16 @@ def compile(sites: Sequence[Served], keys: str, trust: str = "", secure: bool = 
             if found is not None:
                 required[operation.method, operation.path] = found[0]
                 requirements[found[0]] = found[1]
-        targets = {revision: backend["name"] for revision, backend in backends.items()}
-        table += routes.routes_of(served, targets, required, secure)
+        targets = {name: backend["name"] for name, backend in backends.items()}
+        table += routes.routes_of(served, targets, required, secure, viewer)
+    if any(served.reference for served in sites):
+        table += reference.routes(reference.files_of(viewer), routes.METADATA, forever=True)
     return Config(clusters, providers, requirements, tuple(table), limits, slots)
+
+
+def _outside(served: Served, trust: str, back_ends: Collection[str]) -> dict[str, Dict]:
+    called = [operation.backend for operation in served.api.operations if operation.backend]
+    return {outside_name(one): outside_cluster(one, trust) for one in called if is_allowed(one, back_ends)}
 
 
 def _backend(endpoint: Endpoint) -> Dict:
@@ -141,7 +162,7 @@ def _backend(endpoint: Endpoint) -> Dict:
         "per_connection_buffer_limit_bytes": 32768,
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
         "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            HTTP: {
                 "@type": f"{TYPE}extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {"http_protocol_options": {}},
                 # Shorter than the keep-alive of any common server, which must not close what a request is put on.

@@ -10,10 +10,11 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mawasu.gateway import credentials, jwt, listener, routes, splits
+from mawasu.gateway import credentials, jwt, listener, reference, routes, splits
 from mawasu.gateway.asked import Request, carried, path_of, sent_at
 from mawasu.gateway.authn import provider
 from mawasu.gateway.forms import KeyScheme, Operation, Scheme, Served, TokenScheme
+from mawasu.gateway.outside import is_allowed
 from mawasu.gateway.schemes import KEY_PLACES, TOKEN_PLACES
 from mawasu.gateway.verify import Checked, Known, check
 from mawasu.gateway.ways import Way, ways_of
@@ -34,7 +35,7 @@ class Charge(Value, frozen=True):
 
 
 class Target(Value, frozen=True):
-    """A revision, and how much of the traffic is its, in percent."""
+    """A revision (or the address of an outside back end), and how much of the traffic is its, in percent."""
 
     revision: str
     share: float
@@ -112,11 +113,26 @@ def explain(request: Request, sites: Sequence[Served], known: Known) -> Explanat
     wrong = _fault_of_headers(request)
     if wrong:
         return Explanation(request.method, path, 400, "Bad Request", wrong)
+    page = _page(request, path, sites)
+    if page is not None:
+        return page
     fitting = _fitting(path, sites)
     found = _first(request, fitting)
     if found is None:
         return _no_operation(request, path, fitting, sites)
     return _operation(request, path, found, known)
+
+
+def _page(request: Request, path: str, sites: Sequence[Served]) -> Explanation | None:
+    """The gateway's own pages; no operation can have their paths."""
+    site = next((served for served in sites if path in reference.paths_of(served, ways_of(served))), None)
+    if site is None:
+        return None
+    if request.method in reference.METHODS:
+        why = "the API reference: the gateway answers it itself, to everybody (auth.docs in mawasu.yaml)"
+        return Explanation(request.method, path, ARRIVES, "", why)
+    message = routes.NOT_ALLOWED.format(path.removeprefix(site.prefix))
+    return Explanation(request.method, path, 405, message, f"the API reference has {', '.join(reference.METHODS)}")
 
 
 def carrying(request: Request, sites: Sequence[Served], token: str = "", key: str = "") -> Request:
@@ -186,6 +202,9 @@ def _operation(request: Request, path: str, met: _Met, known: Known) -> Explanat
     named = dict.fromkeys(name for names in operation.security for name in names)
     checked = {name: check(request, served, served.api.schemes[name], known) for name in named}
     status, message = _answer(request, served, operation, checked)
+    refused = operation.backend is not None and not is_allowed(operation.backend, known.back_ends)
+    if status == ARRIVES and refused:
+        status, message = 503, routes.NOT_HERE
     alternatives = [
         Alternative(all(checked[name].met for name in names), tuple(checked[name] for name in names))
         for names in operation.security
@@ -211,8 +230,8 @@ def _route(served: Served, operation: Operation) -> Route:
         operation.method,
         operation.path,
         operation.id,
-        tuple(_targets(served)),
-        f"{served.split.unit.kind} {served.split.unit.name}".rstrip() if served.split else "",
+        tuple(_targets(served, operation)),
+        f"{served.split.unit.kind} {served.split.unit.name}".rstrip() if served.split and not operation.backend else "",
         operation.security,
         operation.deadline,
         listener.LARGEST_BODY,
@@ -225,7 +244,10 @@ def _route(served: Served, operation: Operation) -> Route:
     )
 
 
-def _targets(served: Served) -> Iterator[Target]:
+def _targets(served: Served, operation: Operation) -> Iterator[Target]:
+    if operation.backend:
+        yield Target(f"https://{operation.backend.authority}", 100)
+        return
     shares = served.split.shares if served.split else ()
     weights = [splits.WHOLE - sum(share.weight for share in shares), *(share.weight for share in shares)]
     for endpoint, weight in zip(served.endpoints, weights, strict=True):
@@ -313,6 +335,8 @@ def _refused(served: Served, operation: Operation, verified: _Verified) -> Statu
 
 
 def _why(operation: Operation, status: int, message: str, alternatives: Sequence[Alternative]) -> str:
+    if message == routes.NOT_HERE and operation.backend:
+        return f"{operation.backend.authority} is none of the back ends of `mawasu up --back-ends`"
     if not operation.security:
         return "open to everybody: the document says `security: []`"
     if message == listener.TWO_CREDENTIALS:

@@ -56,13 +56,34 @@ class TokenScheme(Value, frozen=True, tag="token"):
 Scheme = KeyScheme | TokenScheme
 
 
+class Outside(Value, frozen=True):
+    """A server outside mawasu that answers an operation, reached by TLS.
+
+    The caller's path is put after `path`; or, `constant`, every call goes to `path` itself, with what the variables of
+    the template stood for in the query. `audience`: whom the gateway's own identity token is made out to, "" for none.
+    """
+
+    host: str
+    port: int = 443
+    path: str = ""
+    constant: bool = False
+    http2: bool = False
+    audience: str = ""
+
+    @property
+    def authority(self) -> str:
+        """The host, and the port where it is not the usual one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 443 else f"{host}:{self.port}"
+
+
 class Operation(Value, frozen=True):
     """One method on one path template.
 
     `security` is an OR of ANDs of scheme names: any inner tuple whose schemes are all satisfied opens the operation;
     an empty inner tuple lets callers without credentials in (bad ones are still refused); an empty outer tuple asks
     for nothing at all. `deadline` is in seconds. `id` is the document's operationId ("" when it gives none); `costs`
-    says how much one call takes of each metric.
+    says how much one call takes of each metric. `backend` answers in place of the feature's own API.
     """
 
     method: str
@@ -71,6 +92,7 @@ class Operation(Value, frozen=True):
     deadline: float = DEADLINE
     id: str = ""
     costs: Mapping[str, int] = {}
+    backend: Outside | None = None
 
 
 class Limit(Value, frozen=True):
@@ -93,13 +115,17 @@ class Api(Value, frozen=True):
 
 
 class Served(Value, frozen=True):
-    """An API at its address `/<feature>/<environment>` of the gateway, and who answers for it: some, with a split."""
+    """An API at its address `/<feature>/<environment>` of the gateway, and who answers for it: some, with a split.
+
+    `reference`: the document as its readers are shown it (`shown.py`); "" where there is no page for it.
+    """
 
     feature: str
     environment: str
     api: Api
     endpoint: Endpoint
     split: Split | None = None
+    reference: str = ""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

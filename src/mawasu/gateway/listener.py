@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import claims, credentials, edge, limiter, routes, splits
+from mawasu.gateway import claims, credentials, edge, limiter, reference, rewriting, routes, splits
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 from mawasu.gateway.edge import Edge
 
@@ -124,6 +124,7 @@ def _filters(at: Edge, directory: str) -> list[Dict]:
         _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
         splits.filter_(),
         _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
+        rewriting.filter_(),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
     ]
@@ -177,6 +178,7 @@ def _replies() -> Dict:
             _reword(_refused(claims.CRITICAL), 401, CRITICAL, "invalid_token"),
             _reword(_refused(TUNNEL_POLICY), 405, TUNNEL),
             _reword(_details("path_normalization_failed"), 400, BAD_PATH),
+            *map(_page, reference.KINDS),
         ],
         "body_format": {"json_format": {"code": "%RESPONSE_CODE%", "message": "%LOCAL_REPLY_BODY%"}},
     }
@@ -187,11 +189,21 @@ def _reword(condition: str, status: int, message: str, error: str = "") -> Dict:
 
     `error`: what RFC 6750, 3.1 calls it, where the verifier has not said so already.
     """
-    kind = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
-    when = {"extension_filter": _typed("cel", kind, {"expression": condition})}
     challenge = {"header": {"key": "www-authenticate", "value": f'Bearer realm="%REQ(:AUTHORITY)%", error="{error}"'}}
-    reply = {"filter": when, "status_code": status, "body": {"inline_string": message}}
+    reply = {"filter": _condition(condition), "status_code": status, "body": {"inline_string": message}}
     return reply | {"headers_to_add": [challenge]} if error else reply
+
+
+def _condition(expression: str) -> Dict:
+    kind = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    return {"extension_filter": _typed("cel", kind, {"expression": expression})}
+
+
+def _page(kind: str) -> Dict:
+    """A page that is an answer, and no refusal: as it is."""
+    condition = f"xds.route_metadata.filter_metadata['{routes.METADATA}']['page'] == '{kind}'"
+    text = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": kind}
+    return {"filter": _condition(condition), "body_format_override": text}
 
 
 def _refused(policy: str) -> str:

@@ -1,28 +1,26 @@
 """OpenAPI 3.0, 3.1 and Swagger 2.0 → the intermediate form. Every fault at once; never guesses about who may come in.
 
 `read` takes what any gateway can hold. Each compiler refuses the rest of what it reads, in its own words and at the
-place in the document: `parse` does so for the local gateway, `swagger.py` for Cloud Endpoints.
+place in the document: `check` does so for the local gateway, `swagger.py` for Cloud Endpoints.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from mawasu.gateway import quotas, schemes, templates
+from mawasu.gateway import outside, quotas, schemes, templates
 from mawasu.gateway.document import Document, Path, kind_of, nearest
-from mawasu.gateway.forms import DEADLINE, Api, Operation, Scheme, Served
+from mawasu.gateway.forms import Api, Operation, Scheme, Served
+from mawasu.gateway.outside import BACKEND
+from mawasu.gateway.shown import shown
 from mawasu.words import Site
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-BACKEND = "x-google-backend"
 IN_SCHEMES = frozenset({schemes.ISSUER, schemes.JWKS_URI, schemes.AUDIENCES, schemes.LOCATIONS})
 AT_TOP = frozenset({quotas.MANAGEMENT, quotas.ENDPOINTS, quotas.ALLOW, "x-google-api-name"})
 KNOWN = IN_SCHEMES | AT_TOP | {BACKEND, quotas.QUOTA}
-GIVEN = ("address", "jwt_audience", "disable_auth", "path_translation", "protocol")
-"""Of `x-google-backend`: what mawasu knows better than the document, which says only what answers."""
-LONGEST = 3600.0
 
 
 class Found(NamedTuple):
@@ -80,9 +78,18 @@ def parse(text: str, file: str) -> Api:
     return read(text, file).api
 
 
+def check(text: str, file: str, back_ends: Collection[str]) -> None:
+    """Raises SpecError with everything that the local gateway cannot hold, or may not: see `outside.refuse`."""
+    reading = Reading(text, file)
+    outside.refuse(reading, back_ends)
+    reading.doc.finish()
+
+
 def parse_site(site: Site) -> Served:
-    """A site with its document parsed, for the local gateway. Raises SpecError with all faults of the document."""
-    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint, site.split)
+    """A site with its document parsed. Raises SpecError with all faults of the document."""
+    reading = read(site.openapi, site.path)
+    reference = shown(reading, site.prefix) if site.docs else ""
+    return Served(site.feature, site.environment, reading.api, site.endpoint, site.split, reference)
 
 
 def _check_version(doc: Document, root: Mapping[str, Any]) -> None:
@@ -146,22 +153,21 @@ def _operations(reading: Reading, metrics: Mapping[str, str]) -> list[Found]:
 def _operation(
     reading: Reading, method: str, path: str, body: Mapping[str, Any], at: Path, metrics: Mapping[str, str]
 ) -> Operation:
-    security, deadline = _policy(reading, body, at)
-    name = reading.doc.text(body["operationId"], (*at, "operationId")) if "operationId" in body else ""
-    return Operation(method.upper(), path, security, deadline, name, quotas.parse_costs(reading.doc, body, metrics, at))
+    doc, security = reading.doc, _who(reading, body, at)
+    deadline, backend = outside.parse(doc, reading.root, body, at)
+    name = doc.text(body["operationId"], (*at, "operationId")) if "operationId" in body else ""
+    costs = quotas.parse_costs(doc, body, metrics, at)
+    return Operation(method.upper(), path, security, deadline, name, costs, backend)
 
 
-def _policy(reading: Reading, body: Mapping[str, Any], at: Path) -> tuple[tuple[tuple[str, ...], ...], float]:
-    """Who may call an operation, and its deadline."""
-    doc, root = reading.doc, reading.root
+def _who(reading: Reading, body: Mapping[str, Any], at: Path) -> tuple[tuple[str, ...], ...]:
+    """Who may call an operation."""
     if "security" in body:
-        security = _security(reading, body["security"], (*at, "security"))
-    else:
-        security = _security(reading, root.get("security", []), ("security",))
-        if not security:
-            doc.fault(at, "has no security: name a scheme, or say `security: []` here to open it to everybody")
-    deadline = _deadline(doc, root, ()) if BACKEND not in body else _deadline(doc, body, at)
-    return security, deadline
+        return _security(reading, body["security"], (*at, "security"))
+    security = _security(reading, reading.root.get("security", []), ("security",))
+    if not security:
+        reading.fault(at, "has no security: name a scheme, or say `security: []` here to open it to everybody")
+    return security
 
 
 def _security(reading: Reading, value: Any, at: Path) -> tuple[tuple[str, ...], ...]:
@@ -182,25 +188,6 @@ def _security(reading: Reading, value: Any, at: Path) -> tuple[tuple[str, ...], 
                 doc.fault(here, f"expected [] (the gateway does not check scopes), found {kind_of(scopes)}")
         alternatives.append(tuple(sorted(requirement)))
     return tuple(dict.fromkeys(alternatives))
-
-
-def _deadline(doc: Document, body: Mapping[str, Any], at: Path) -> float:
-    """Seconds, from `x-google-backend.deadline` of the operation or of the whole document."""
-    if BACKEND not in body:
-        return DEADLINE
-    here = (*at, BACKEND)
-    backend = doc.mapping(body[BACKEND], here)
-    for key in backend.keys() - {"deadline"}:
-        if key in GIVEN:
-            cause = "is not held by this gateway, only deadline is: the back end is the feature's own API"
-        else:
-            cause = f"unknown key{nearest(key, (*GIVEN, 'deadline'))}"
-        doc.fault((*here, key), cause)
-    value = backend.get("deadline", DEADLINE)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST:
-        doc.fault((*here, "deadline"), f"expected seconds, above 0 and at most {LONGEST:.0f}, found {kind_of(value)}")
-        return DEADLINE
-    return float(value)
 
 
 def _check_references_and_extensions(doc: Document, schemes_at: Path) -> None:

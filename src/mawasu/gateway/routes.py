@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import claims, credentials, limiter, matching, splits
+from mawasu.gateway import claims, credentials, limiter, matching, reference, rewriting, splits
 from mawasu.gateway.authn import FILTER, TYPE
+from mawasu.gateway.clusters import outside_name
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 from mawasu.gateway.ways import Way, ways_of
 
@@ -22,24 +22,29 @@ FOREIGN = (
     "The CORS preflight request is missing one (or more) of the following required headers "
     "[Origin, Access-Control-Request-Method] or has an unmatched Origin header."
 )
+NOT_HERE = "The back end of this operation may not be called from here."
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
 def routes_of(
-    served: Served, clusters: Mapping[str, str], requirements: dict[tuple[str, str], str], secure: bool
+    served: Served,
+    clusters: Mapping[str, str],
+    requirements: dict[tuple[str, str], str],
+    secure: bool,
+    viewer: reference.Viewer,
 ) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
-    `clusters`: names by revision; `secure`: whether callers come by TLS. Refusals come after every operation, so
-    `GET /x/{id}` is found although `/x/me` has only POST.
+    `clusters`: names by revision, and of the outside back ends that may be called; `secure`: whether callers come by
+    TLS. Refusals come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
     """
-    ways, own = ways_of(served), clusters[served.endpoint.revision]
+    ways = ways_of(served)
     calls = [
         route
         for way in ways
         for match in _matches(way)
-        for requirement in [requirements.get((way.operation.method, way.operation.path))]
-        for route in splits.shared(_call(served, way.operation, match, own, requirement), served, clusters, secure)
+        for call in [_call(served, way.operation, match, requirements.get((way.operation.method, way.operation.path)))]
+        for route in _led(call, served, way.operation, clusters, secure)
     ]
     refusals = [
         refusal
@@ -48,7 +53,11 @@ def routes_of(
         for match in _matches(same[0])
         for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.operation.method for one in same]))
     ]
-    return calls + refusals
+    paths = reference.paths_of(served, ways)
+    pages = reference.routes(reference.answers_of(served, paths, viewer), METADATA, forever=False)
+    others = list(reference.METHODS)
+    refusals += [_refuse_method({"path": path}, path.removeprefix(served.prefix), others) for path in paths]
+    return calls + pages + refusals
 
 
 def configuration(routes: Sequence[Dict]) -> Dict:
@@ -59,6 +68,7 @@ def configuration(routes: Sequence[Dict]) -> Dict:
         "name": NAME,
         "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
         "validate_clusters": False,
+        "max_direct_response_body_size_bytes": reference.LARGEST,
     }
 
 
@@ -66,7 +76,25 @@ def _matches(way: Way) -> list[Dict]:
     return [{"path": path} for path in way.paths] or [{"safe_regex": {"regex": way.regex}}]
 
 
-def _call(served: Served, operation: Operation, match: Dict, cluster: str, requirement: str | None) -> Dict:
+def _led(call: Dict, served: Served, operation: Operation, clusters: Mapping[str, str], secure: bool) -> list[Dict]:
+    """The route, led to who answers."""
+    match, backend = call["match"], operation.backend
+    if backend is None:
+        to = {"cluster": clusters[served.endpoint.revision], **rewriting.own(served.prefix, match)}
+        return splits.shared(call | {"route": call["route"] | to}, served, clusters, secure)
+    name = outside_name(backend)
+    if name not in clusters:
+        refused = _answer(match, 503, NOT_HERE)
+        return [{key: value for key, value in call.items() if key != "route"} | refused]
+    to = {"cluster": name, "host_rewrite_literal": backend.authority}
+    to |= rewriting.outside(backend, served.prefix, match)
+    more = rewriting.variables(backend, served.prefix, operation.path)
+    per_filter = call["typed_per_filter_config"] | more
+    return [call | {"route": call["route"] | to, "typed_per_filter_config": per_filter}]
+
+
+def _call(served: Served, operation: Operation, match: Dict, requirement: str | None) -> Dict:
+    """All of a route but where it leads."""
     authn: Dict = {"@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.PerRouteConfig"}
     authn |= {"requirement_name": requirement} if requirement else {"disabled": True}
     per_filter: Dict = {FILTER: authn}
@@ -78,12 +106,10 @@ def _call(served: Served, operation: Operation, match: Dict, cluster: str, requi
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
         "route": {
-            "cluster": cluster,
             "timeout": f"{operation.deadline:g}s",
             # The stream is idle while the back end thinks: the deadline, not this, must be what ends it.
             "idle_timeout": f"{operation.deadline + 60:g}s",
             "retry_policy": _retry(operation.method),
-            **_rewrite(served.prefix, match),
         },
         "typed_per_filter_config": per_filter,
         "metadata": {
@@ -97,13 +123,6 @@ def needs_key(served: Served, operation: Operation) -> bool:
     return bool(operation.security) and all(
         any(isinstance(served.api.schemes[name], KeyScheme) for name in names) for names in operation.security
     )
-
-
-def _rewrite(prefix: str, match: Dict) -> Dict:
-    """The back end sees the path that its document names."""
-    if "path" in match:
-        return {"prefix_rewrite": match["path"].removeprefix(prefix) or "/"}
-    return {"regex_rewrite": {"pattern": {"regex": f"^{re.escape(prefix)}"}, "substitution": ""}}
 
 
 def _retry(method: str) -> Dict:

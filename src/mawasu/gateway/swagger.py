@@ -15,8 +15,9 @@ from mawasu.errors import SpecError
 from mawasu.gateway import endpoints, templates
 from mawasu.gateway.described import Template, describe
 from mawasu.gateway.endpoints import KeySets, mark
-from mawasu.gateway.forms import Limit
-from mawasu.gateway.openapi import BACKEND, Found, Reading
+from mawasu.gateway.forms import Limit, Operation, Outside
+from mawasu.gateway.openapi import Found, Reading
+from mawasu.gateway.outside import APPEND, BACKEND, CONSTANT
 from mawasu.gateway.quotas import ENDPOINTS, MANAGEMENT, QUOTA
 from mawasu.gateway.schemas import Dict, Names, Schemas
 from mawasu.gateway.schemes import ISSUER, OURS
@@ -123,7 +124,7 @@ def _described(site: Site, url: str, shared: _Shared) -> None:
         costs = {_metric(site, name): cost for name, cost in found.operation.costs.items()}
         if costs:
             said[QUOTA] = {"metricCosts": costs}
-        _put(shared, site, template, found.operation.method, said, url, found.operation.deadline)
+        _put(shared, site, template, found.operation, said, url)
     if reading.api.cors:
         _open_pre_flights(shared, site, url, reading.operations, seen.values())
     shared.definitions |= schemas.definitions
@@ -133,17 +134,32 @@ def _described(site: Site, url: str, shared: _Shared) -> None:
     ]
 
 
-def _put(shared: _Shared, site: Site, template: Template, method: str, said: Dict, url: str, deadline: float) -> None:
+def _put(shared: _Shared, site: Site, template: Template, operation: Operation, said: Dict, url: str) -> None:
     tokens = [name for one in said["security"] for name in one if ISSUER in shared.schemes[name]]
-    backend = {
-        "address": url if tokens else url + OPEN,
-        "path_translation": "APPEND_PATH_TO_ADDRESS",
-        "jwt_audience": url,
-        "protocol": "h2",  # Cloud Run's front speaks it with every service: one connection for all requests
-        "deadline": deadline,
-    }
+    if operation.backend:
+        backend = _outside(operation, operation.backend)
+    else:
+        backend = {
+            "address": url if tokens else url + OPEN,
+            "path_translation": APPEND,
+            "jwt_audience": url,
+            "protocol": "h2",  # Cloud Run's front speaks it with every service: one connection for all requests
+        }
     path = site.prefix if template.path == "/" else site.prefix + template.path
-    shared.paths.setdefault(path, {})[method.lower()] = said | {BACKEND: backend}
+    backend["deadline"] = operation.deadline
+    shared.paths.setdefault(path, {})[operation.method.lower()] = said | {BACKEND: backend}
+
+
+def _outside(operation: Operation, backend: Outside) -> Dict:
+    """An outside back end. ESPv2 cannot take the site's prefix off, so a path that it is to append is made constant."""
+    appended = "" if backend.constant or operation.path == "/" else templates.literal(operation.path)
+    credential = {"jwt_audience": backend.audience} if backend.audience else {"disable_auth": True}
+    return {
+        "address": f"https://{backend.authority}{backend.path}{appended}",
+        "path_translation": CONSTANT,
+        "protocol": "h2" if backend.http2 else "http/1.1",
+        **credential,
+    }
 
 
 def _secure(site: Site, reading: Reading, shared: _Shared) -> dict[str, str]:
@@ -185,9 +201,11 @@ def _open_pre_flights(
     """`allowCors`: OPTIONS of every path, where the document has none, go to the back end without credentials."""
     taken = {templates.shape(one.operation.path) for one in operations if one.operation.method == "OPTIONS"}
     deadlines: dict[str, float] = {}
+    backends: dict[str, Outside | None] = {}
     for one in operations:
         shape = templates.shape(one.operation.path)
         deadlines[shape] = max(deadlines.get(shape, 0.0), one.operation.deadline)
+        backends.setdefault(shape, one.operation.backend)
     for template in seen:
         shape = templates.shape(template.path)
         if shape in taken:
@@ -195,4 +213,5 @@ def _open_pre_flights(
         name = shared.ids.give(f"{site.environment} options {template.path}", mark([site.prefix, "cors", shape]))
         parameters = {"parameters": template.parameters} if template.parameters else {}
         said = {"operationId": name, "security": [], "responses": CODES} | parameters
-        _put(shared, site, template, "OPTIONS", said, url, deadlines[shape])
+        asked = Operation("OPTIONS", template.path, (), deadlines[shape], backend=backends[shape])
+        _put(shared, site, template, asked, said, url)

@@ -54,11 +54,16 @@ def literal(template: str) -> str:
     return quote(canonical(template), safe=_PATH_SAFE)
 
 
+def parts(template: str) -> tuple[list[str], list[str]]:
+    """The texts around the variables, as they stand in a request, and the variables' names."""
+    pieces = _VARIABLE.split(canonical(template))
+    return [quote(text, safe=_PATH_SAFE) for text in pieces[::2]], pieces[1::2]
+
+
 def regex(template: str) -> str:
     """RE2 expression for the whole path of a request, one trailing slash allowed."""
-    pieces = _VARIABLE.split(canonical(template))
-    texts = [re.escape(quote(text, safe=_PATH_SAFE)) for text in pieces[::2]]
-    return "[^/]+".join(texts) + "/?"
+    texts, _ = parts(template)
+    return "[^/]+".join(re.escape(text) for text in texts) + "/?"
 
 
 def precedence(template: str) -> tuple[tuple[int, str], ...]:

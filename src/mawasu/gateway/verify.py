@@ -17,10 +17,14 @@ from mawasu.words import PublicKey, Value
 
 
 class Known(Value, frozen=True):
-    """What else decides: the public halves that are kept, those whose time is over too, and now (since the epoch)."""
+    """What else decides: the public halves that are kept, those whose time is over too, and now (since the epoch).
+
+    `back_ends`: those outside that may be called (`outside.authority_of`).
+    """
 
     keys: Sequence[PublicKey]
     now: float
+    back_ends: tuple[str, ...] = ()
 
 
 class Checked(Value, frozen=True):
@@ -58,11 +62,7 @@ def _not(scheme: Scheme, kind: str, failure: str, why: str) -> Checked:
 
 
 def _places(places: Sequence[Place]) -> str:
-    named = [
-        f"{'the ' if place.kind == 'header' else ''}{place.kind} {place.name}"
-        + (f" ({place.prefix}…)" * bool(place.prefix))
-        for place in places
-    ]
+    named = (f"the {place.kind} {place.name}" + (f" ({place.prefix}…)" if place.prefix else "") for place in places)
     return " or ".join(named)
 
 

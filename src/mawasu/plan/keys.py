@@ -102,6 +102,8 @@ def release(feature: Feature, tree: Tree, before: Mapping[str, Digest]) -> Input
             inputs[feature.api.examples] = tree.files[feature.api.examples].oid
     if feature.auth is not None:
         inputs |= _files(tree, (*feature.auth.paths, feature.auth.openapi))
+        if feature.auth.docs is not None:
+            inputs["auth.docs"] = _value(feature.auth.docs)
     return inputs
 
 

@@ -9,7 +9,7 @@ from mawasu.executor.commit import read_feature
 from mawasu.executor.deploy import site_of
 from mawasu.executor.known import Bring
 from mawasu.git.repository import read_tree
-from mawasu.ledger.fold import EnvironmentState, State
+from mawasu.ledger.fold import EnvironmentState, Serving, State
 from mawasu.ledger.ledger import Ledger
 from mawasu.ports import Gateway
 from mawasu.words import Commit, Endpoint, Site
@@ -50,12 +50,28 @@ class LedgerSites:
         """What an environment serves, or is about to."""
         serving = environment.intended or environment.serving
         assert serving is not None
-        release = state.releases[serving.release]
-        commit = Commit(release.commit)
-        self._bring(self._repo, self._ledger.feature, commit)
-        file = state.builds[release.build].file
-        at = read_feature(self._repo, read_tree(self._repo, commit), file)
-        return site_of(at, environment.name, self._endpoint(self._ledger.feature, environment.name))
+        endpoint = self._endpoint(self._ledger.feature, environment.name)
+        return _site_of(self._ledger.feature, state, environment.name, serving, endpoint, self._repo, self._bring)
+
+
+def served_sites(ledger: Ledger, repo: str, bring: Bring) -> list[Site]:
+    """What each environment of a feature serves by its ledger; of who answers only the revision's name is known."""
+    state = ledger.state()
+    return [
+        _site_of(ledger.feature, state, name, one.serving, Endpoint(one.serving.revision), repo, bring)
+        for name, one in sorted(state.environments.items())
+        if one.serving is not None and not one.gone
+    ]
+
+
+def _site_of(
+    feature: str, state: State, environment: str, serving: Serving, endpoint: Endpoint, repo: str, bring: Bring
+) -> Site:
+    release = state.releases[serving.release]
+    commit = Commit(release.commit)
+    bring(repo, feature, commit)
+    at = read_feature(repo, read_tree(repo, commit), state.builds[release.build].file)
+    return site_of(at, environment, endpoint)
 
 
 def _intents(state: State, without: str) -> Intents:

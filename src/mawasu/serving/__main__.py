@@ -29,7 +29,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stderr.flush()
-    # Not sys.exit: threads of granian's that still end would find the interpreter gone, and abort (status -6).
-    os._exit(status)
+    sys.exit(main())

@@ -1,124 +1,261 @@
-"""Adaptive batching: what arrives while the worker is busy goes together; nothing ever waits for an idle worker."""
+"""Adaptive batching over the workers of one replica, and who is let in.
+
+What arrives while the workers are busy goes together; nothing ever waits for an idle worker. A burst may wait in the
+queue; a queue that stands may not grow beyond what the next two batches take, for all who wait in it are late then, and
+the work done for those who gave up is lost to the others.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
 from mawasu.serving.errors import RequestError
-from mawasu.serving.worker import BAD, OK, Part
+from mawasu.serving.link import Link, LostError, Reply, Stream, unavailable
+from mawasu.serving.worker import BAD, OK, RAW, Part
 
-Call = Callable[[Sequence[bytes]], asyncio.Future[list[Part]]]
+SIDE_BY_SIDE = 32  # batches that a handler which waits (`async def`) has under way
+STANDING = 0.1  # seconds after which a queue that was never empty stands
+FEW = 64  # items that may stand in any queue
+LONG = 1.0  # seconds that nobody waits in a queue that stands
+GRACE = 1.0  # seconds within which a lost worker should be back
+TICK = 0.02  # seconds between looks at whose time is up
 
 
 class Ask(msgspec.Struct, eq=False):
     """One caller's items, waiting."""
 
-    body: bytes  # a JSON array
+    part: Part
     count: int
-    answer: asyncio.Future[bytes]  # a JSON array
-    arrived: float  # the loop's time
+    answer: asyncio.Future[Part | Stream]
+    begin: float  # until when a worker must have begun with it, on the loop's clock
+    until: float  # until when the caller waits
+    tried: bool = False  # a worker was lost over it; it goes alone now, and not a third time
+
+
+class Pace:
+    """How long a batch of n items takes: a line through what was seen, old sights counting less."""
+
+    def __init__(self) -> None:
+        self._n = self._t = self._nn = self._nt = 0.0
+        self.seen = False
+
+    def saw(self, n: int, t: float) -> None:
+        weight = 0.1 if self.seen else 1.0
+        self.seen = True
+        self._n += weight * (n - self._n)
+        self._t += weight * (t - self._t)
+        self._nn += weight * (n * n - self._nn)
+        self._nt += weight * (n * t - self._nt)
+
+    def of(self, n: int) -> float:
+        """Seconds."""
+        spread = self._nn - self._n * self._n
+        slope = (self._nt - self._n * self._t) / spread if spread > 0.5 else self._t / max(self._n, 1.0)
+        return max(0.0, self._t + max(0.0, slope) * (n - self._n))
 
 
 class Batcher:
-    """Hands asks to `call` in batches of at most `max_batch` items.
+    """Hands asks to links in batches of at most `max_batch` items. At most `queue` items wait."""
 
-    One batch is under way at a time, a second one only when it is full anyway: sending earlier would make batches
-    small, sending later would leave the worker idle. At most `queue` items wait; more are refused at once.
-    """
-
-    def __init__(self, call: Call, *, max_batch: int, queue: int, deadline: float) -> None:
+    def __init__(self, links: Sequence[Link], *, max_batch: int, queue: int, deadline: float) -> None:
         self.batches = 0
         self.items = 0
         self.refused = 0
+        self.retried = 0
+        self.late = 0
         self.queued = 0
-        self._call = call
+        self.pace = Pace()
+        self._links = links
         self._max_batch = max_batch
         self._limit = queue
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
         self._asks: deque[Ask] = deque()
-        self._under_way = 0
+        self._out: dict[Reply, tuple[list[Ask], Link, int]] = {}  # with a worker
         self._planned = False
+        self._empty = self._loop.time()  # when the queue last was
+        self._served = -math.inf  # when a worker was last there
+        self._sweeper: asyncio.TimerHandle | None = None
 
-    async def ask(self, items: Sequence[bytes]) -> list[bytes]:
-        """One JSON value per item in, JSON arrays out that joined hold one answer per item. Raises RequestError.
-
-        More items than fit a batch go as several; the first that fails speaks for all.
-        """
-        if self._asks and self.queued + len(items) > self._limit:
-            self.refused += 1
-            raise RequestError(503, "too many requests are waiting", retry_after=1)
+    def admit(self, until: float) -> None:
+        """Raises RequestError (503) when another caller would wait too long: for the others, or for itself."""
         now = self._loop.time()
-        answers = []
-        for start in range(0, len(items), self._max_batch):
-            chunk = items[start : start + self._max_batch]
-            ask = Ask(b"[" + b",".join(chunk) + b"]", len(chunk), self._loop.create_future(), now)
-            self._asks.append(ask)
-            answers.append(ask.answer)
-        self.queued += len(items)
-        if not self._planned and (not self._under_way or self.queued >= self._max_batch):
+        workers = sum(link.ready for link in self._links)
+        if workers:
+            self._served = now
+        elif now - self._served > GRACE:
+            raise RequestError(503, "the model is not loaded yet, or is being restarted", retry_after=1)
+        if not self.queued:
+            self._empty = now
+            return
+        share = self._max_batch * max(1, workers)
+        wait = self.queued / share * self.pace.of(min(self._max_batch, self.queued))
+        standing = now - self._empty > STANDING
+        most = min(self._limit, max(2 * share, FEW)) if standing else self._limit
+        longest = max(LONG, 2 * self.pace.of(self._max_batch)) if standing else math.inf
+        if self.queued >= most or wait > min(longest, until - now):
+            self.refused += 1
+            raise RequestError(503, "too many requests are waiting", retry_after=max(1, math.ceil(wait)))
+
+    async def ask(self, parts: Sequence[tuple[Part, int]], until: float) -> list[Part | Stream]:
+        """What each part, of so many items, is answered. Raises RequestError; the first that fails speaks for all."""
+        begin = min(until, self._loop.time() + self._deadline)
+        asks = [Ask(part, count, self._loop.create_future(), begin, until) for part, count in parts]
+        self._asks.extend(asks)
+        self.queued += sum(ask.count for ask in asks)
+        self._plan()
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(TICK, self._sweep)
+        if len(asks) == 1:
+            return [await asks[0].answer]
+        return await asyncio.gather(*(ask.answer for ask in asks))
+
+    def changed(self) -> None:
+        """A link has room, or is gone."""
+        if any(link.ready for link in self._links):
+            self._served = self._loop.time()
+        if self._asks:
+            self._flush()
+
+    # ------------------------------------------------------------------------------------ sending
+
+    def _plan(self) -> None:
+        if not self._planned and self._room() is not None:
             self._planned = True
             self._loop.call_soon(self._flush)  # soon, not now: callers that arrived in the same instant go along
-        if len(answers) == 1:
-            return [await answers[0]]
-        return await asyncio.gather(*answers)
+
+    def _room(self) -> Link | None:
+        """An idle worker; or a busy one, when what waits fills a batch anyway: sending earlier would make batches
+        small, sending later would leave the worker idle."""
+        second = None
+        for link in self._links:
+            if not link.ready:
+                continue
+            if link.under_way == 0 or (link.about.waits and link.under_way < SIDE_BY_SIDE):
+                return link
+            if link.under_way == 1 and not link.about.streams:
+                second = second or link
+        return second if self.queued >= self._max_batch else None
 
     def _flush(self) -> None:
         self._planned = False
-        while self._asks and (self._under_way == 0 or (self._under_way == 1 and self.queued >= self._max_batch)):
-            batch = self._take()
+        while self._asks and (link := self._room()) is not None:
+            batch = self._take(1 if link.about.streams else self._max_batch)
             if not batch:
                 continue
-            self._under_way += 1
             self.batches += 1
-            reply = self._call([ask.body for ask in batch])
-            reply.add_done_callback(partial(self._settle, batch))
+            number, reply = link.call([ask.part for ask in batch])
+            self._out[reply] = batch, link, number
+            reply.add_done_callback(partial(self._settle, self._loop.time(), link.under_way == 1))
 
-    def _take(self) -> list[Ask]:
+    def _take(self, most: int) -> list[Ask]:
         """The next batch, without those whose caller has left or waited too long."""
         batch: list[Ask] = []
         size = 0
-        oldest = self._loop.time() - self._deadline
-        while self._asks and size + self._asks[0].count <= self._max_batch:
+        now = self._loop.time()
+        while self._asks and (not batch or size + self._asks[0].count <= most):
+            if batch and (self._asks[0].tried or batch[0].tried):
+                break
             ask = self._asks.popleft()
             self.queued -= ask.count
             if ask.answer.done():
                 continue
-            if ask.arrived < oldest:
-                ask.answer.set_exception(RequestError(504, f"the model was busy for {self._deadline:g} seconds"))
+            if ask.begin < now:
+                self._too_late(ask)
                 continue
             batch.append(ask)
             size += ask.count
+        if not self._asks:
+            self._empty = now
         self.items += size
         return batch
 
-    def _settle(self, batch: list[Ask], reply: asyncio.Future[list[Part]]) -> None:
-        self._under_way -= 1
+    # ------------------------------------------------------------------------------------ settling
+
+    def _settle(self, sent: float, first: bool, reply: Reply) -> None:
+        batch, _, _ = self._out.pop(reply)
         error = reply.exception()
-        parts = reply.result() if error is None else []
-        if error is None and len(parts) != len(batch):
-            error = RequestError(500, "the worker answered another question")
-        for index, ask in enumerate(batch):
+        if isinstance(error, LostError):
+            self._again(batch, begun=error.begun)
+        elif error is not None:
+            for ask in batch:
+                fail(ask, error)
+        else:
+            found = reply.result()
+            if first and not isinstance(found, Stream):
+                self.pace.saw(sum(ask.count for ask in batch), self._loop.time() - sent)
+            self._hand_out(batch, found)
+        self.changed()
+
+    def _hand_out(self, batch: list[Ask], found: list[Part] | Stream) -> None:
+        parts: Sequence[Part | Stream] = [found] if isinstance(found, Stream) else found
+        for ask, part in zip(batch, parts, strict=False):
+            if not ask.answer.done():
+                settle(ask.answer, part)
+            elif isinstance(part, Stream):
+                self._loop.create_task(part.aclose())
+        for ask in batch[len(parts) :]:
+            fail(ask, RequestError(500, "the worker answered another question"))
+
+    def _again(self, batch: list[Ask], *, begun: bool) -> None:
+        """A lost worker's batch goes to the next one, once (decisions/0023). Whose batch it had begun goes alone: what
+        killed one worker should not cost the others of its batch their second chance."""
+        self.batches -= 1
+        for ask in reversed(batch):
+            self.items -= ask.count
             if ask.answer.done():
                 continue
-            if error is not None:
-                ask.answer.set_exception(error)
-            else:
-                settle(ask.answer, parts[index])
-        self._flush()
+            if begun and ask.tried:
+                fail(ask, unavailable())
+                continue
+            ask.tried = ask.tried or begun
+            self.retried += begun
+            self._asks.appendleft(ask)
+            self.queued += ask.count
+
+    def _too_late(self, ask: Ask) -> None:
+        self.late += 1
+        fail(ask, RequestError(504, "the model was busy for longer than the caller waits"))
+
+    def _sweep(self) -> None:
+        """Whose time is up is told so; what waits for a worker that does not come back is refused."""
+        self._sweeper = None
+        now = self._loop.time()
+        lost = now - self._served > GRACE and not any(link.ready for link in self._links)
+        for ask in self._asks:
+            if ask.begin < now and not ask.answer.done():
+                self._too_late(ask)
+            elif lost:
+                fail(ask, unavailable())
+        if all(ask.answer.done() for ask in self._asks):
+            self._asks.clear()
+            self.queued = 0
+        for batch, link, number in self._out.values():
+            for ask in batch:
+                if ask.until < now and not ask.answer.done():
+                    self._too_late(ask)
+            if link.about.waits and all(ask.answer.done() for ask in batch):
+                link.take_back(number)
+        if self._asks or self._out:
+            self._sweeper = self._loop.call_later(TICK, self._sweep)
 
 
-def settle(answer: asyncio.Future[bytes], part: Part) -> None:
-    status, data = part
-    if status == OK:
-        answer.set_result(data)
-    elif status == BAD:
-        answer.set_exception(RequestError(400, f"the body cannot be read: {data.decode()}"))
+def fail(ask: Ask, error: BaseException) -> None:
+    if not ask.answer.done():
+        ask.answer.set_exception(error)
+
+
+def settle(answer: asyncio.Future[Part | Stream], part: Part | Stream) -> None:
+    if isinstance(part, Stream) or part[0] in (OK, RAW):
+        answer.set_result(part)
+    elif part[0] == BAD:
+        answer.set_exception(RequestError(400, f"the body cannot be read: {part[1].decode()}"))
     else:
-        trace = data.decode()
+        trace = part[1].decode()
         answer.set_exception(RequestError(500, f"the model failed; the log says why under {trace}", trace=trace))

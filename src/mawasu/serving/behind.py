@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 
-Headers = list[tuple[bytes, bytes]]
+from mawasu.serving.message import Headers
 
 OPEN = "/-open"
 USER_INFO = b"x-endpoint-api-userinfo"

@@ -1,23 +1,27 @@
-"""The HTTP face of a handler: JSON in, a batch for the worker, JSON out. An RSGI application (granian's protocol)."""
+"""The HTTP face of a handler: JSON in, a batch for the workers, JSON out; or bytes, where the handler takes them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import math
+from collections.abc import AsyncIterator
 
 import msgspec
 
 from mawasu.serving.batching import Batcher
+from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
-from mawasu.serving.link import Link
+from mawasu.serving.link import About, Link, Stream
+from mawasu.serving.message import JSON, Request, Response, Traffic, refused
+from mawasu.serving.worker import NPY, OK, RAW, Part, path_of
 
-if TYPE_CHECKING:
-    from granian._granian import RSGIHTTPProtocol as HTTPProtocol
-    from granian.rsgi import Scope
+DEADLINE = b"mawasu-deadline"
+"""Milliseconds that the caller waits, counted from when the request is here."""
+ENVOYS = b"x-envoy-expected-rq-timeout-ms"
+"""What the gateway says of its own patience (envoyproxy.io, HTTP header manipulation)."""
 
-    from mawasu.serving.config import Config
-
-JSON = ("content-type", "application/json")
-LENGTH = "content-length"
+EVENTS = (b"content-type", b"text/event-stream")
+LINES = (b"content-type", b"application/x-ndjson")
 
 _whole = msgspec.json.Decoder(msgspec.Raw)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -33,84 +37,144 @@ class HandlerApp:
     """
 
     def __init__(self, config: Config) -> None:
-        self.active = 0
-        self.draining = False
-        self.requests = 0
+        self.traffic = Traffic()
         self.errors = 0
-        self.link = Link(config.worker, config.deadline)
-        self._batcher = Batcher(
-            self.link.call, max_batch=config.max_batch, queue=config.queue, deadline=config.deadline
-        )
+        self.links = [
+            Link(path_of(config.worker, number), config.deadline, lambda: self._batcher.changed())
+            for number in range(config.workers)
+        ]
+        self._batcher = Batcher(self.links, max_batch=config.max_batch, queue=config.queue, deadline=config.deadline)
+        self._max_batch = config.max_batch
         self._max_body = config.max_body
-        self._release = ("mawasu-release", config.release)
+        self._release = (b"mawasu-release", config.release.encode())
         self._headers = [JSON, self._release]
 
-    async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
-        self.requests += 1
-        self.active += 1
-        try:
-            if scope.path.startswith("/-/"):
-                status, headers, body = self._own(scope.path)
-            else:
-                status, headers, body = await self._answer(scope, proto)
-            if self.draining:
-                headers = [*headers, ("connection", "close")]
-            proto.response_bytes(status, headers, body)
-        finally:
-            self.active -= 1
+    async def keep(self) -> None:
+        """Keep the connections to the workers; runs until cancelled."""
+        await asyncio.gather(*(link.keep() for link in self.links))
 
-    async def _answer(self, scope: Scope, proto: HTTPProtocol) -> tuple[int, list[tuple[str, str]], bytes]:
+    async def __call__(self, request: Request) -> Response:
+        if request.path.startswith(b"/-/"):
+            return self._own(request.path)
         try:
-            body = await self._body(scope, proto)  # first, whatever comes: an unread body costs the connection
-            if not self.link.ready:
-                raise RequestError(503, "the model is not loaded yet, or is being restarted", retry_after=1)
-            items, many = split(body)
-            answers = await self._batcher.ask(items) if items else [b"[]"]
+            return await self.answer(request)
         except RequestError as error:
             self.errors += 1
-            return error.status, [*self._headers, *error.headers()], error.body()
+            said = refused(error)
+            said.headers.append(self._release)
+            return said
+
+    async def answer(self, request: Request) -> Response:
+        """What the model says. Raises RequestError."""
+        until = self._until(request)
+        self._batcher.admit(until)
+        body = await request.body.read(self._max_body)
+        about = next((link.about for link in self.links if link.ready), self.links[0].about)
+        if about.raw == "bytes" or (about.raw and body.startswith(NPY)):
+            (answer,) = await self._batcher.ask([((RAW, body), 1)], until)
+            return self._one(request, answer)
+        items, many = split(body)
+        if not items:
+            return Response(200, self._headers, b"[]")
+        answers = await self._batcher.ask(self._parts(items, about), until)
         if not many:
-            return 200, self._headers, answers[0][1:-1]
-        if len(answers) == 1:
-            return 200, self._headers, answers[0]
-        return 200, self._headers, b"[" + b",".join(answer[1:-1] for answer in answers) + b"]"
+            return self._one(request, answers[0])
+        return Response(200, self._headers, joined(answers))
 
-    async def _body(self, scope: Scope, proto: HTTPProtocol) -> bytes:
-        length = scope.headers.get(LENGTH)
-        if length is not None and int(length) <= self._max_body:  # the HTTP server has checked that it is a number
-            return await proto()
-        body = bytearray()
-        if length is None:
-            async for chunk in proto:
-                body += chunk
-                if len(body) > self._max_body:
-                    break
-            else:
-                return bytes(body)
-        raise RequestError(413, f"the body is larger than {self._max_body} bytes")
+    # ------------------------------------------------------------------------------------ inside
 
-    def _own(self, path: str) -> tuple[int, list[tuple[str, str]], bytes]:
-        if path == "/-/ready":
-            ready = self.link.ready and not self.draining
-            return (200 if ready else 503), self._headers, b'{"ready":true}' if ready else b'{"ready":false}'
-        if path == "/-/metrics":
-            return 200, [("content-type", "text/plain; version=0.0.4"), self._release], self._metrics()
-        return 404, self._headers, RequestError(404, "there is nothing at this address").body()
+    def _until(self, request: Request) -> float:
+        """Until when anybody waits for the answer, on the loop's clock. Raises RequestError."""
+        least = math.inf
+        for name, value in request.headers:
+            if name in (DEADLINE, ENVOYS):
+                if not value.isdigit() or len(value) > 9:
+                    raise RequestError(400, f"{name.decode()} is not a number of milliseconds")
+                least = min(least, int(value) or math.inf)  # Envoy's 0 is no limit
+        return asyncio.get_running_loop().time() + least / 1000
+
+    def _parts(self, items: list[bytes], about: About) -> list[tuple[Part, int]]:
+        """More items than fit a batch go as several."""
+        if about.streams and len(items) > 1:
+            raise RequestError(400, "the answer is a stream, so the body must be one item")
+        if len(items) <= self._max_batch:
+            return [((OK, b"[" + b",".join(items) + b"]"), len(items))]
+        starts = range(0, len(items), self._max_batch)
+        chunks = [items[start : start + self._max_batch] for start in starts]
+        return [((OK, b"[" + b",".join(chunk) + b"]"), len(chunk)) for chunk in chunks]
+
+    def _one(self, request: Request, answer: Part | Stream) -> Response:
+        if isinstance(answer, Stream):
+            if b"text/event-stream" in request.header(b"accept"):
+                return Response(200, [EVENTS, (b"cache-control", b"no-store"), self._release], Events(answer))
+            return Response(200, [LINES, self._release], Lines(answer))
+        status, data = answer
+        if status == RAW:
+            kind = b"application/x-npy" if data.startswith(NPY) else b"application/octet-stream"
+            return Response(200, [(b"content-type", kind), self._release], data)
+        return Response(200, self._headers, data[1:-1])
+
+    def _own(self, path: bytes) -> Response:
+        if path == b"/-/ready":
+            ready = any(link.ready for link in self.links) and not self.traffic.draining
+            return Response(200 if ready else 503, self._headers, b'{"ready":true}' if ready else b'{"ready":false}')
+        if path == b"/-/metrics":
+            kind = (b"content-type", b"text/plain; version=0.0.4")
+            return Response(200, [kind, self._release], self._metrics())
+        return Response(404, self._headers, RequestError(404, "there is nothing at this address").body())
 
     def _metrics(self) -> bytes:
         """Prometheus' text format (exposition format 0.0.4)."""
         batcher = self._batcher
         counters = {
-            "requests_total": self.requests,
+            "requests_total": self.traffic.requests,
             "errors_total": self.errors,
             "refused_total": batcher.refused,
+            "late_total": batcher.late,
+            "retried_total": batcher.retried,
             "batches_total": batcher.batches,
             "items_total": batcher.items,
-            "worker_losses_total": self.link.losses,
+            "worker_losses_total": sum(link.losses for link in self.links),
         }
+        gauges = {"queued": batcher.queued, "workers": sum(link.ready for link in self.links)}
         lines = [f"# TYPE mawasu_{name} counter\nmawasu_{name} {value}\n" for name, value in counters.items()]
-        lines.append(f"# TYPE mawasu_queued gauge\nmawasu_queued {batcher.queued}\n")
+        lines += [f"# TYPE mawasu_{name} gauge\nmawasu_{name} {value}\n" for name, value in gauges.items()]
         return "".join(lines).encode()
+
+
+class Lines:
+    """A stream as newline-delimited JSON; one that breaks off is cut, so that nobody takes it for whole."""
+
+    def __init__(self, pieces: Stream) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            yield piece + b"\n"
+
+    async def aclose(self) -> None:
+        await self._pieces.aclose()
+
+
+class Events(Lines):
+    """A stream as server-sent events (html.spec.whatwg.org, 9.2); where it breaks off an event `error` says so."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._pieces:
+                yield b"data: " + piece + b"\n\n"
+        except RequestError as error:
+            yield b"event: error\ndata: " + error.body() + b"\n\n"
+
+
+def joined(answers: list[Part | Stream]) -> bytes:
+    """One JSON array of several."""
+    arrays = []
+    for answer in answers:
+        if isinstance(answer, Stream) or answer[0] != OK:
+            raise RequestError(500, "the model answered with bytes, which an array of answers cannot hold")
+        arrays.append(answer[1])
+    return arrays[0] if len(arrays) == 1 else b"[" + b",".join(array[1:-1] for array in arrays) + b"]"
 
 
 def split(body: bytes) -> tuple[list[bytes], bool]:

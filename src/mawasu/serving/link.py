@@ -1,4 +1,4 @@
-"""The server's end of the line to its worker: frames out, replies in, and a new connection when the worker is new."""
+"""The server's end of the line to one worker: frames out, replies in, and a new connection when the worker is new."""
 
 from __future__ import annotations
 
@@ -10,37 +10,113 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
 
 from mawasu.serving.errors import RequestError
 from mawasu.serving.socketfile import no_link
-from mawasu.serving.worker import HEADER, Part, pack, unpack
+from mawasu.serving.worker import HEADER, MORE, OK, RAW, Part, pack, unpack
 
-RETRY = 0.005  # seconds between attempts to connect: a worker binds within tens of milliseconds
+RETRY = 0.01  # seconds between attempts to connect: a worker that was lost is back within tens of milliseconds
+AHEAD = 4 * 2**20  # bytes of a streamed answer that may wait for its caller
 
-Reply = asyncio.Future[list[Part]]
+
+class LostError(Exception):
+    """The worker is gone. `begun` says whether it may have seen the batch."""
+
+    def __init__(self, *, begun: bool) -> None:
+        super().__init__()
+        self.begun = begun
+
+
+class About(msgspec.Struct):
+    """What a worker says of its handler (`Handler.describe`)."""
+
+    streams: bool = False
+    waits: bool = False
+    raw: str = ""  # "bytes": whatever was sent; "array": as numpy.save writes it, or JSON
+    single: bool = False
+
+
+class Stream:
+    """An answer that comes in pieces, each one JSON value. Raises RequestError where it broke off."""
+
+    def __init__(self, take_back: Callable[[], None]) -> None:
+        self._take_back = take_back
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._error: RequestError | None = None
+        self._more = asyncio.Event()
+
+    def put(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._size += len(piece)
+        self._more.set()
+        if self._size > AHEAD:
+            self.end(RequestError(504, "the answer was not read"))
+            self._take_back()
+
+    def end(self, error: RequestError | None = None) -> None:
+        self._ended = True
+        self._error = self._error or error
+        self._more.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            while self._pieces:
+                piece = self._pieces.popleft()
+                self._size -= len(piece)
+                yield piece
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return
+            self._more.clear()
+            await self._more.wait()
+
+    async def aclose(self) -> None:
+        if not self._ended:
+            self.end()
+            self._take_back()
+
+
+Reply = asyncio.Future["list[Part] | Stream"]
+
+
+class Call(msgspec.Struct, eq=False):
+    reply: Reply
+    stream: Stream | None = None
+    taken_back: bool = False
 
 
 class Link(asyncio.Protocol):
     """Keeps one connection. `ready` is true while the worker at its other end has its model loaded.
 
     A worker that holds its oldest request for longer than `deadline` seconds is killed; whoever runs it starts the
-    next one.
+    next one. `changed` is called when there is room for another batch, or one less worker.
     """
 
-    def __init__(self, path: str, deadline: float) -> None:
+    def __init__(self, path: str, deadline: float, changed: Callable[[], None]) -> None:
         self.ready = False
+        self.about = About()
         self.losses = 0
         self._path = path
         self._deadline = deadline
+        self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._waiting: deque[tuple[int, Reply]] = deque()
+        self._calls: dict[int, Call] = {}  # the oldest first
         self._number = 0
-        self._since = 0.0  # when the worker began with the oldest request
+        self._since = 0.0  # when the worker began with the oldest request, or last said something of it
         self._watch: asyncio.TimerHandle | None = None
         self._lost = asyncio.Event()
+
+    @property
+    def under_way(self) -> int:
+        return len(self._calls)
 
     async def keep(self) -> None:
         """Connect, and connect again; runs until cancelled."""
@@ -57,20 +133,28 @@ class Link(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
 
-    def call(self, groups: Sequence[bytes]) -> Reply:
-        """Send one batch: each caller's JSON array. The future gives one part per caller, or raises RequestError."""
+    def call(self, parts: Sequence[Part]) -> tuple[int, Reply]:
+        """Send one batch; only to a link that is ready. The future gives one part per part, or a stream.
+
+        Raises LostError or RequestError.
+        """
+        assert self._transport is not None
         reply: Reply = self._loop.create_future()
-        if self._transport is None or not self.ready:
-            reply.set_exception(unavailable())
-            return reply
         self._number = self._number % 0xFFFFFFFF + 1
-        if not self._waiting:
+        if not self._calls:
             self._since = self._loop.time()
             if self._watch is None:
                 self._watch = self._loop.call_later(self._deadline, self._check)
-        self._waiting.append((self._number, reply))
-        self._transport.write(pack(self._number, [(0, group) for group in groups]))
-        return reply
+        self._calls[self._number] = Call(reply)
+        self._transport.write(pack(self._number, parts))
+        return self._number, reply
+
+    def take_back(self, number: int) -> None:
+        """Nobody waits for this one any more."""
+        call = self._calls.get(number)
+        if self._transport is not None and call is not None and not call.taken_back:
+            call.taken_back = True
+            self._transport.write(pack(number, ()))
 
     # ------------------------------------------------------------------------------------ asyncio.Protocol
 
@@ -85,54 +169,76 @@ class Link(asyncio.Protocol):
         buffer += data
         while len(buffer) >= HEADER.size:
             length, number, count = HEADER.unpack_from(buffer)
-            if len(buffer) < HEADER.size + length:
+            end = HEADER.size + length
+            if len(buffer) < end:
                 return
-            body = bytes(memoryview(buffer)[HEADER.size : HEADER.size + length])
-            del buffer[: HEADER.size + length]
-            if number == 0:
-                self.ready = True
-            else:
-                self._settle(number, body, count)
+            body = bytes(memoryview(buffer)[HEADER.size : end])
+            del buffer[:end]
+            try:
+                self._take(number, unpack(body, count))
+            except (struct.error, ValueError, KeyError, IndexError):
+                # What answers what was not asked cannot be trusted with the next question.
+                self._abandon()
+                return
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.losses += self.ready  # not those that ended before they were of use
-        self.ready = False
+        self._gone()
         self._transport = None
-        waiting, self._waiting = self._waiting, deque()
-        for _, reply in waiting:
-            if not reply.done():
-                reply.set_exception(unavailable())
         self._lost.set()
 
     # ------------------------------------------------------------------------------------ inside
 
-    def _settle(self, number: int, body: bytes, count: int) -> None:
-        """A worker that answers what was not asked, or not in order, cannot be trusted with the next question."""
-        try:
-            expected, reply = self._waiting.popleft()
-            parts = unpack(body, count)
-        except (IndexError, struct.error):
-            self._abandon()
+    def _take(self, number: int, parts: list[Part]) -> None:
+        if number == 0:
+            self._about(parts[0])
             return
-        if expected != number:
-            reply.set_exception(unavailable())
-            self._abandon()
-            return
+        call = self._calls[number]
         self._since = self._loop.time()
-        if not reply.done():
-            reply.set_result(parts)
+        if parts[0][0] == MORE:
+            if call.stream is None:
+                call.stream = Stream(lambda: self.take_back(number))
+                if not call.reply.done():
+                    call.reply.set_result(call.stream)
+            call.stream.put(parts[0][1])
+            return
+        del self._calls[number]
+        if call.stream is not None:
+            call.stream.end(ended(parts[0]))
+        elif not call.reply.done():
+            call.reply.set_result(parts)
+        self._changed()
+
+    def _about(self, part: Part) -> None:
+        if part[0] == RAW:  # it leaves, and has not begun what is still under way
+            self._gone(begun=False)
+            return
+        self.about = msgspec.json.decode(part[1], type=About)
+        self.ready = True
+        self._changed()
+
+    def _gone(self, *, begun: bool = True) -> None:
+        """Let go of all that is under way. Of these a handler that does not wait has begun the oldest only."""
+        self.ready = False
+        calls, self._calls = list(self._calls.values()), {}
+        for place, call in enumerate(calls):
+            if call.stream is not None:
+                call.stream.end(unavailable())
+            elif not call.reply.done():
+                call.reply.set_exception(LostError(begun=begun and (place == 0 or self.about.waits)))
+        self._changed()
 
     def _check(self) -> None:
         self._watch = None
-        if not self._waiting:
+        if not self._calls:
             return
         left = self._since + self._deadline - self._loop.time()
         if left > 0:
             self._watch = self._loop.call_later(left, self._check)
             return
-        _, reply = self._waiting[0]
-        if not reply.done():
-            reply.set_exception(RequestError(504, f"the model did not answer within {self._deadline:g} seconds"))
+        call = next(iter(self._calls.values()))
+        if not call.reply.done():
+            call.reply.set_exception(RequestError(504, f"the model did not answer within {self._deadline:g} seconds"))
         print(f"mawasu: the worker did not answer within {self._deadline:g} s; ending it", file=sys.stderr, flush=True)
         self._abandon()
 
@@ -150,6 +256,10 @@ class Link(asyncio.Protocol):
 
 def unavailable() -> RequestError:
     return RequestError(503, "the model is not available at the moment", retry_after=1)
+
+
+def ended(part: Part) -> RequestError | None:
+    return None if part[0] == OK else RequestError(500, f"the model failed; the log says why under {part[1].decode()}")
 
 
 def peer(connection: socket.socket) -> int:

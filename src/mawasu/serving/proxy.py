@@ -1,13 +1,8 @@
-"""The HTTP face of `api.command`: every request is handed to the user's own server, byte for byte. An ASGI application.
-
-ASGI here, RSGI in `handler.py`: only ASGI gives the path as it was sent (`raw_path`), and a proxy must not decode it.
-"""
+"""The HTTP face of `api.command`: every request is handed to the user's own server, byte for byte."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
 from urllib.parse import urlsplit
 
 import httpcore
@@ -15,12 +10,8 @@ import httpcore
 from mawasu.serving.behind import arrived
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
+from mawasu.serving.message import JSON, Headers, Request, Response, Traffic, refused
 from mawasu.serving.socketfile import no_link
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 # RFC 9110 §7.6.1: meant for one hop only; besides these, whatever `Connection` names.
 HOP_BY_HOP = frozenset(
@@ -56,12 +47,9 @@ class ProxyApp:
     """Healthy when the user's server answers `GET /healthz` with 200."""
 
     def __init__(self, config: Config) -> None:
-        self.requests = 0
-        self.active = 0
-        self.draining = False
+        self.traffic = Traffic()
         self._release = (b"mawasu-release", config.release.encode())
         self._deadline = config.deadline
-        self._max_body = config.max_body
         self._prefix = config.prefix
         address = urlsplit(config.worker)  # of the user's own server, or the path of a socket
         self._origin = (address.hostname or "worker").encode(), address.port
@@ -72,76 +60,48 @@ class ProxyApp:
             network_backend=_NoLinks(),
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.requests += 1
-        self.active += 1
+    async def __call__(self, request: Request) -> Response:
         try:
-            path: str = scope["path"]
-            if path.startswith("/-/"):
-                await self._own(path, send)
-            else:
-                await self._forward(scope, receive, send)
-        finally:
-            self.active -= 1
+            response = await (self._own(request) if request.path.startswith(b"/-/") else self.answer(request))
+        except RequestError as error:
+            response = refused(error)
+        response.headers.append(self._release)
+        return response
 
     async def close(self) -> None:
         await self._pool.aclose()
 
-    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = Body(receive, scope["headers"])
-        started = False
+    async def answer(self, request: Request) -> Response:
+        """What the user's server says. Raises RequestError."""
         try:
-            response = await self._pool.handle_async_request(self._request(scope, body))
-            try:
-                await self._start(send, response.status, end_to_end(response.headers))
-                started = True
-                async for chunk in response.aiter_stream():
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            finally:
-                await response.aclose()
-            await send({"type": "http.response.body", "body": b""})
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            if started:  # half an answer is out: cut the connection, so that nobody takes it for a whole one
-                raise
-            await body.discard(self._max_body)
-            if isinstance(error, httpcore.TimeoutException):
-                await self._refuse(send, RequestError(504, f"no answer within {self._deadline:g} seconds"))
-            else:
-                await self._refuse(send, RequestError(503, "the API is not available at the moment", retry_after=1))
+            found = await self._pool.handle_async_request(self._request(request))
+        except httpcore.TimeoutException:
+            raise RequestError(504, f"no answer within {self._deadline:g} seconds") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError):
+            raise RequestError(503, "the API is not available at the moment", retry_after=1) from None
+        return Response(found.status, end_to_end(found.headers), Pieces(found))
 
-    def _request(self, scope: Scope, body: Body) -> httpcore.Request:
-        path, headers = scope["raw_path"], end_to_end(scope["headers"])
+    def _request(self, request: Request) -> httpcore.Request:
+        path, headers = request.path, end_to_end(request.headers)
         if self._prefix:
             path, headers = arrived(self._prefix, path, headers)
-        target = path + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        if body.more and not any(name == b"content-length" for name, _ in headers):
+        target = path + (b"?" + request.query if request.query else b"")
+        told = request.header(b"content-length") or request.header(b"transfer-encoding")
+        if told and not request.header(b"content-length"):
             headers.append((b"transfer-encoding", b"chunked"))  # this hop's own
         return httpcore.Request(
-            scope["method"],
+            request.method,
             httpcore.URL(scheme=b"http", host=self._origin[0], port=self._origin[1], target=target),
             headers=headers,
-            content=body if body.more else None,
+            content=request.body if told else None,
             extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)},
         )
 
-    async def _refuse(self, send: Send, error: RequestError) -> None:
-        headers = [(name.encode(), value.encode()) for name, value in error.headers()]
-        await self._start(send, error.status, [(b"content-type", b"application/json"), *headers])
-        await send({"type": "http.response.body", "body": error.body()})
-
-    async def _start(self, send: Send, status: int, headers: Headers) -> None:
-        headers.append(self._release)
-        if self.draining:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def _own(self, path: str, send: Send) -> None:
-        if path != "/-/ready":
-            await self._refuse(send, RequestError(404, "there is nothing at this address"))
-            return
-        ready = not self.draining and await self._healthy()
-        await self._start(send, 200 if ready else 503, [(b"content-type", b"application/json")])
-        await send({"type": "http.response.body", "body": b'{"ready":true}' if ready else b'{"ready":false}'})
+    async def _own(self, request: Request) -> Response:
+        if request.path != b"/-/ready":
+            raise RequestError(404, "there is nothing at this address")
+        ready = not self.traffic.draining and await self._healthy()
+        return Response(200 if ready else 503, [JSON], b'{"ready":true}' if ready else b'{"ready":false}')
 
     async def _healthy(self) -> bool:
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), min(self._deadline, 5.0))
@@ -154,6 +114,23 @@ class ProxyApp:
         return answer.status == 200
 
 
+class Pieces:
+    """An answer as it comes in; its connection goes back to the pool however it ends."""
+
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.aiter_stream():
+                yield chunk
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise RequestError(502, f"the answer broke off: {error}") from error
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
 def end_to_end(headers: Headers) -> Headers:
     """Without the headers that end at this hop."""
     dropped = set(HOP_BY_HOP)
@@ -161,29 +138,3 @@ def end_to_end(headers: Headers) -> Headers:
         if name.lower() == b"connection":
             dropped.update(token.strip().lower() for token in value.split(b","))
     return [(name, value) for name, value in headers if name.lower() not in dropped]
-
-
-class Body:
-    """A request's body as it comes in."""
-
-    def __init__(self, receive: Receive, headers: Headers) -> None:
-        self.more = any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
-        self._receive = receive
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self.more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self.more = False
-                raise httpcore.ReadError("the caller left")
-            self.more = message.get("more_body", False)
-            if message.get("body"):
-                yield message["body"]
-
-    async def discard(self, most: int) -> None:
-        """Read what is left, so that the caller, who is still sending, gets our answer and keeps the connection."""
-        with contextlib.suppress(httpcore.ReadError):
-            async for chunk in self:
-                most -= len(chunk)
-                if most < 0:
-                    return

@@ -1,4 +1,4 @@
-"""One server process: HTTP on a Unix socket, or a TCP port, in front of one worker. The HTTP itself is granian's.
+"""One server process: HTTP on a Unix socket, or a TCP port, in front of the workers of one replica.
 
 On SIGTERM it drains: new connections find no socket (on a port it is the platform's to send none), those that stand
 are answered and closed, nothing that was accepted is lost; then it leaves with status 0. How long that may take is for
@@ -12,13 +12,17 @@ import contextlib
 import gc
 import os
 import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Protocol
-
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
+from typing import TYPE_CHECKING
 
 from mawasu.serving.config import Config
+from mawasu.serving.http import Listener
+from mawasu.serving.message import App, Traffic
+
+if TYPE_CHECKING:
+    from mawasu.serving.redis import Redis
 
 TICK = 0.01
 QUIET = 5  # ticks without a request before the listener closes: who connected just before is answered
@@ -40,69 +44,73 @@ async def serve_handler(config: Config, port: int, stop: asyncio.Event) -> None:
     from mawasu.serving.handler import HandlerApp
 
     app = HandlerApp(config)
-    keeper = asyncio.create_task(app.link.keep())
-    server = http_server(config, port, app, Interfaces.RSGI)
-    await run(config, server, app, stop)
-    keeper.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await keeper
+    async with kept(app.keep()):
+        await run(config, port, app, app.traffic, stop)
 
 
 async def serve_command(config: Config, port: int, stop: asyncio.Event) -> None:
     from mawasu.serving.proxy import ProxyApp  # its HTTP client is slow to import, and only needed here
 
     app = ProxyApp(config)
-    await run(config, http_server(config, port, app, Interfaces.ASGINL), app, stop)
+    await run(config, port, app, app.traffic, stop)
     await app.close()
 
 
-def http_server(config: Config, port: int, app: object, interface: Interfaces) -> Server:
-    """Limits are the app's to say (with 503 and `Retry-After`), so granian's own stand far above them."""
-    if config.listen:
-        Path(config.listen).unlink(missing_ok=True)  # left by a server that was killed
-    return Server(
-        app,
-        uds=Path(config.listen) if config.listen else None,
-        address="0.0.0.0",  # noqa: S104 - where a container's port is reached from; unused with a socket
-        port=port,
-        interface=interface,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_enabled=False,
-        backlog=1024,
-        backpressure=16384,
-    )
+@contextlib.asynccontextmanager
+async def kept(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """`work` beside what is inside, and ended with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
-class App(Protocol):
-    """What draining needs to see and say."""
+async def run(config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event) -> None:
+    if config.cache is None:
+        await listen(config, port, app, traffic, stop)
+        return
+    from mawasu.serving.cached import CachedApp
 
-    requests: int  # that ever came in
-    active: int  # under way now
-    draining: bool  # answers then say that their connection closes
+    redis = shared_cache()
+    async with kept(redis.keep()) if redis is not None else contextlib.nullcontext():
+        await listen(config, port, CachedApp(app, config, config.cache, redis), traffic, stop)
 
 
-async def run(config: Config, server: Server, app: App, stop: asyncio.Event) -> None:
+def shared_cache() -> Redis | None:
+    """In the Redis of $MAWASU_REDIS_URL: in the environment, because the configuration holds no secrets."""
+    url = os.environ.get("MAWASU_REDIS_URL", "")
+    if not url:
+        return None
+    from mawasu.serving.redis import Redis
+
+    try:
+        return Redis(url)
+    except (ValueError, OSError) as error:
+        print(f"mawasu: the cache in Redis is not used: {error}", file=sys.stderr, flush=True)
+        return None
+
+
+async def listen(config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event) -> None:
     os.umask(0o077)  # the socket is for this user's gateway
-    serving = asyncio.create_task(server.serve())
+    listener = Listener(app, traffic)
+    await listener.listen(config.listen, port)
     gc.collect()
     gc.freeze()
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done():
-        await drain(config, app)
-        server.stop()  # type: ignore[no-untyped-call]
-    stopping.cancel()
-    await serving
+    await stop.wait()
+    await drain(config, traffic)
+    await listener.close()
 
 
-async def drain(config: Config, app: App) -> None:
+async def drain(config: Config, traffic: Traffic) -> None:
     """Until nobody is under way and nobody comes any more."""
-    app.draining = True
+    traffic.draining = True
     if config.listen:
         Path(config.listen).unlink(missing_ok=True)
     quiet = 0
     while quiet < QUIET:
-        before = app.requests
+        before = traffic.requests
         await asyncio.sleep(TICK)
-        quiet = 0 if app.active or app.requests > before else quiet + 1
+        quiet = 0 if traffic.active or traffic.requests > before else quiet + 1

@@ -3,16 +3,19 @@
 One file, standard library only, Python ≥ 3.9: it is shown to the sandbox as it is and adds nothing to the image.
 
     worker.py --socket S --handler package.module:function [--model DIR]    answers batches over the socket S
+              [--workers N] [--memory BYTES] [--apart]                      N processes: S, S.1, S.2 …
     worker.py --socket S --command 'node server.js'        [--model DIR]    bridges S to the command's $PORT
 
 **Frames** (handler mode; all numbers big-endian). A frame is a header `length:u32 id:u32 parts:u32`, then `length`
-bytes holding the parts, each `length:u32 status:u8` and its bytes. A request's part is one caller's JSON array of
-items; the reply carries the same id and one part per part, whose status is OK (a JSON array with one answer per
-item), BAD (the items could not be read: a message) or FAILED (the handler did not answer: an id to find in the log).
-Replies come in the order of the requests; any number of requests may be under way. The first frame, from the worker,
-has id 0 and no parts: the model is loaded.
+bytes holding the parts, each `length:u32 status:u8` and its bytes. A request's part is what one caller sent: OK (a JSON
+array of items) or RAW (bytes, as they came). The reply carries the same id and one part per part: OK (a JSON array with
+one answer per item), RAW (bytes), BAD (the items could not be read: a message) or FAILED (the handler did not answer:
+an id to find in the log). A handler that streams replies with any number of frames of one part MORE (one JSON value),
+then one of OK, BAD or FAILED. Any number of requests may be under way. A request of no parts takes its id back: nobody
+waits for it any more. From the worker, id 0 is about itself: OK (loaded; a JSON object, `describe`), and RAW (it
+leaves: what it has not answered it has not begun).
 """
-# ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH120
+# ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH112, PTH115, PTH120, PTH123, PTH208, RUF021, UP045
 # (os.path on purpose: importing pathlib takes longer than all this file does before it loads the model)
 
 from __future__ import annotations
@@ -21,25 +24,36 @@ import argparse
 import contextlib
 import gc
 import importlib
+import inspect
 import json
 import os
 import signal
 import socket
 import struct
 import sys
+import time
 import traceback
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+import typing
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, cast
 
 if TYPE_CHECKING:
     import asyncio
 
 HEADER = struct.Struct("!III")
 PART = struct.Struct("!IB")
-OK, BAD, FAILED = 0, 1, 2
+OK, BAD, FAILED, RAW, MORE = 0, 1, 2, 3, 4
+NPY = b"\x93NUMPY"  # how numpy's files begin
+LEAK = 64 * 2**20  # bytes that a worker may always grow by
+LOOK = 1.0  # seconds between looks at its size
+YOUNG = 1.0  # seconds: one that ended sooner is not started again at once
+GROWN, UNLOADABLE = 80, 81  # how a worker's process ends
+FORKABLE = ("jemalloc_bg_thd",)  # names of threads that look after forks themselves: pyarrow's allocator
 
 Part = tuple[int, bytes]
-Predict = Callable[[Any, list[Any]], Any]
+Frame = tuple[int, list[Part]]
+T = TypeVar("T")
 
 
 def pack(number: int, parts: Sequence[Part]) -> bytes:
@@ -59,76 +73,268 @@ def unpack(body: bytes | memoryview, count: int) -> list[Part]:
     return parts
 
 
-# ------------------------------------------------------------------------------------------------ handler mode
+def path_of(path: str, number: int) -> str:
+    """The socket of worker `number` of a replica."""
+    return f"{path}.{number}" if number else path
+
+
+# ------------------------------------------------------------------------------------------------ types
+
+
+class ItemError(ValueError):
+    """An item is not what the handler's type hints say."""
 
 
 class AnswerError(Exception):
-    """The handler answered with something that is not one JSON value per item."""
+    """The handler is not one, or answered with something that is not one JSON value per item."""
+
+
+def convert(value: Any, hint: Any, at: str) -> Any:
+    """A JSON value as the type that a hint names: dataclasses, TypedDicts, lists, unions … Raises ItemError.
+
+    What it does not know it leaves as it is. Keys that nobody asked for are left out (dataclass) or kept (TypedDict).
+    """
+    origin, given = typing.get_origin(hint), typing.get_args(hint)
+    if hint is None or hint is type(None):
+        return _expect(value, value is None, "null", at)
+    if origin is typing.Literal:
+        return _expect(value, value in given, " or ".join(json.dumps(one) for one in given), at)
+    if origin is typing.Union or type(hint).__name__ == "UnionType":
+        return _any_of(value, given, at)
+    if hint in (str, bool, int, float):
+        return _scalar(value, hint, at)
+    kind = origin or hint
+    if not isinstance(kind, type):
+        return value
+    if issubclass(kind, (list, tuple)) or kind.__module__ == "collections.abc" and kind.__name__ in _LISTS:
+        _expect(value, isinstance(value, list), "a list", at)
+        made = [convert(one, given[0], f"{at}[{n}]") for n, one in enumerate(value)] if given else value
+        return tuple(made) if issubclass(kind, tuple) else made
+    if hasattr(kind, "__required_keys__") or hasattr(kind, "__dataclass_fields__"):
+        return _record(_expect(value, isinstance(value, dict), "an object", at), kind, at)
+    if kind is dict or kind.__module__ == "collections.abc" and kind.__name__ in ("Mapping", "MutableMapping"):
+        _expect(value, isinstance(value, dict), "an object", at)
+        return {key: convert(one, given[1], f"{at}.{key}") for key, one in value.items()} if given else value
+    return _foreign(value, kind, at)
+
+
+_LISTS = ("Sequence", "MutableSequence", "Iterable", "Collection")
+_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def _expect(value: Any, fits: bool, what: str, at: str) -> Any:
+    if not fits:
+        found = json.dumps(value)
+        raise ItemError(f"{at}: expected {what}, found {found if len(found) < 40 else found[:40] + '…'}")
+    return value
+
+
+def _scalar(value: Any, hint: type, at: str) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    whole = isinstance(value, int) or isinstance(value, float) and value.is_integer()
+    fits = isinstance(value, hint) if hint in (str, bool) else number and (hint is float or whole)
+    return hint(_expect(value, fits, _NAMES[hint], at))
+
+
+def _any_of(value: Any, hints: Sequence[Any], at: str) -> Any:
+    faults = []
+    for hint in hints:
+        try:
+            return convert(value, hint, at)
+        except ItemError as fault:
+            faults.append(str(fault))
+    raise ItemError(faults[0] if len(faults) < 3 else f"{at}: it is none of what it may be")
+
+
+def _record(value: Mapping[str, Any], kind: Any, at: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    if hasattr(kind, "__required_keys__"):
+        needed = kind.__required_keys__
+    else:
+        import dataclasses
+
+        fields = [one for one in dataclasses.fields(kind) if one.init]
+        needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
+        hints = {one.name: hints[one.name] for one in fields}
+    for key in sorted(needed - value.keys()):
+        raise ItemError(f"{at}: `{key}` is missing")
+    made = {key: convert(value[key], hint, f"{at}.{key}") for key, hint in hints.items() if key in value}
+    return {**value, **made} if hasattr(kind, "__required_keys__") else kind(**made)
+
+
+def _foreign(value: Any, kind: Any, at: str) -> Any:
+    import enum
+
+    try:
+        if issubclass(kind, enum.Enum):
+            return kind(value)
+        if kind.__module__ == "datetime" and hasattr(kind, "fromisoformat"):
+            return kind.fromisoformat(value)
+        if hasattr(kind, "model_validate"):  # pydantic's, where the image has it
+            return kind.model_validate(value)
+    except (ValueError, TypeError) as error:
+        raise ItemError(f"{at}: {error}") from error
+    return value
+
+
+def plain(value: Any) -> Any:
+    """What JSON can say of a value it does not know: arrays and scalars of numpy and torch, dataclasses, dates."""
+    for name in ("tolist", "item", "isoformat"):
+        if hasattr(value, name):
+            return getattr(value, name)()
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "_value_"):  # an Enum
+        return value.value
+    raise AnswerError(f"predict gave a {type(value).__module__}.{type(value).__qualname__}, which is not JSON")
+
+
+# ------------------------------------------------------------------------------------------------ handler mode
+
+
+class Handler:
+    """What a function's signature says of it; `predict(model, batch)` unless it says something else.
+
+    One item at a time: the second parameter is called `item`, or its hint is of one thing (a dict, a dataclass, bytes)
+    and not of many (a list, an array, a data frame). A generator streams, and is asked one item at a time.
+    """
+
+    def __init__(self, predict: Callable[..., Any]) -> None:
+        given = list(inspect.signature(predict).parameters.values())
+        if len(given) < 2:
+            raise AnswerError("predict takes the model and a batch: `def predict(model, batch)`")
+        self.predict = predict
+        self.streams = inspect.isgeneratorfunction(predict) or inspect.isasyncgenfunction(predict)
+        self.waits = inspect.iscoroutinefunction(predict) or inspect.isasyncgenfunction(predict)
+        hint = hints_of(predict).get(given[1].name, Any)
+        kind = typing.get_origin(hint) or hint
+        self.frame = kind if getattr(kind, "__name__", "") in ("ndarray", "DataFrame") else None
+        many = isinstance(kind, type) and (kind is list or kind.__name__ in _LISTS)
+        self.single = self.streams or given[1].name == "item" or not (hint is Any or many or self.frame)
+        self.hint = hint if self.single else (typing.get_args(hint) or (Any,))[0] if many else Any
+        self.raw = "bytes" if self.hint is bytes else "array" if self.frame and self.frame.__name__ == "ndarray" else ""
+
+    def describe(self) -> dict[str, Any]:
+        """What the server must know: how to send items, and how many requests to have under way."""
+        return {"streams": self.streams, "waits": self.waits, "raw": self.raw, "single": self.single}
+
+    def items(self, part: Part) -> list[Any]:
+        """What one caller sent, as the handler wants it. Raises ValueError or RecursionError."""
+        status, data = part
+        if status == RAW:
+            if self.hint is bytes:
+                return [data]
+            read = load_array(data)
+            return [read] if self.single else list(read)
+        items = json.loads(data)
+        if self.hint is Any or self.frame is not None:
+            return [self._framed(item) for item in items] if self.single and self.frame else items
+        at = "{}" if len(items) == 1 else "[{}]"
+        return [convert(item, self.hint, at.format("body" if len(items) == 1 else n)) for n, item in enumerate(items)]
+
+    def batch(self, items: list[Any]) -> Any:
+        return self._framed(items) if self.frame is not None else items
+
+    def _framed(self, items: Any) -> Any:
+        if cast(Any, self.frame).__name__ == "DataFrame":
+            return cast(Any, self.frame)(items)
+        return importlib.import_module("numpy").asarray(items)
+
+
+def load_array(data: bytes) -> Any:
+    import io
+
+    if not data.startswith(NPY):
+        raise ItemError("the body is neither JSON nor an array as numpy.save writes it")
+    return importlib.import_module("numpy").load(io.BytesIO(data), allow_pickle=False)
+
+
+def hints_of(predict: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(predict)
+    except (NameError, TypeError, AttributeError) as error:  # names for type checkers only; syntax of a later Python
+        print(f"mawasu: the type hints of {predict.__name__} are not used: {error}", file=sys.stderr)
+        return {}
 
 
 class Worker:
-    """A loaded model and the function that asks it."""
+    """A loaded model and the function that asks it.
 
-    def __init__(self, predict: Predict, model: Any) -> None:
-        self.predict = predict
+    Its methods are coroutines for handlers that wait; those of others never do (`at_once`).
+    """
+
+    def __init__(self, handler: Handler, model: Any) -> None:
+        self.handler = handler
         self.model = model
 
-    def answer(self, groups: Sequence[bytes]) -> list[Part]:
+    async def answer(self, groups: Sequence[Part]) -> list[Part]:
         """Answer each caller's items; what one caller sent never costs another its answer."""
         replies: dict[int, Part] = {}
         items: dict[int, list[Any]] = {}
-        for index, text in enumerate(groups):
+        for index, part in enumerate(groups):
             try:
-                items[index] = json.loads(text)
-            except (ValueError, RecursionError) as error:  # too many digits, too deep: what JSON itself allows
+                items[index] = self.handler.items(part)
+            except (ValueError, RecursionError) as error:  # too many digits, too deep, not what the hints say
                 replies[index] = (BAD, str(error).encode())
-        replies.update(self._together(items))
+        replies.update(await self._together(items))
         return [replies[index] for index in range(len(groups))]
 
-    def _together(self, items: dict[int, list[Any]]) -> dict[int, Part]:
+    async def _together(self, items: dict[int, list[Any]]) -> dict[int, Part]:
         """One call for all; when it fails, one call for each, so that only the guilty fail."""
-        if len(items) > 1:
+        if len(items) > 1 and not self.handler.single:
             try:
-                answers = self._call([item for group in items.values() for item in group])
+                answers = await self._call([item for group in items.values() for item in group])
             except Exception:  # noqa: BLE001 S110 - told below, by the call that is at fault
                 pass
             else:
                 replies, at = {}, 0
                 for index, group in items.items():
-                    replies[index] = self._encode(answers[at : at + len(group)])
+                    replies[index] = encode(answers[at : at + len(group)])
                     at += len(group)
                 return replies
-        return {index: self._alone(group) for index, group in items.items()}
+        if self.handler.waits and len(items) > 1:
+            import asyncio
 
-    def _alone(self, items: list[Any]) -> Part:
+            return dict(zip(items, await asyncio.gather(*map(self._alone, items.values()))))  # noqa: B905
+        return {index: await self._alone(group) for index, group in items.items()}
+
+    async def _alone(self, items: list[Any]) -> Part:
         try:
-            return self._encode(self._call(items))
+            return encode(await self._call(items))
         except Exception:  # noqa: BLE001 - the user's code may raise anything; the caller sees only where to look
             return failed()
 
-    def _call(self, items: list[Any]) -> list[Any]:
-        answers = self.predict(self.model, items)
+    async def _call(self, items: list[Any]) -> Sequence[Any]:
+        handler = self.handler
+        if handler.single:
+            made = [handler.predict(self.model, item) for item in items]
+            return [await one for one in made] if handler.waits else made
+        answers = handler.predict(self.model, handler.batch(items))
+        if handler.waits:
+            answers = await answers
         if hasattr(answers, "tolist"):  # an array
             answers = answers.tolist()
         if not isinstance(answers, (list, tuple)):
             raise AnswerError(f"predict gave a {type(answers).__name__}, not a list")
         if len(answers) != len(items):
             raise AnswerError(f"predict gave {len(answers)} answers for {len(items)} items")
-        return list(answers)
+        return answers
 
-    def _encode(self, answers: list[Any]) -> Part:
-        try:
-            return OK, json.dumps(answers, default=plain, allow_nan=False, separators=(",", ":")).encode()
-        except (TypeError, ValueError, RecursionError):
-            return failed()
+    def stream(self, part: Part) -> Any:
+        """The user's generator. Raises ValueError or RecursionError when the item cannot be read."""
+        (item,) = self.handler.items(part)
+        return self.handler.predict(self.model, item)
 
 
-def plain(value: Any) -> Any:
-    """What JSON can say of a value it does not know: arrays and scalars of numpy, torch and the like."""
-    for name in ("tolist", "item"):
-        if hasattr(value, name):
-            return getattr(value, name)()
-    raise AnswerError(f"predict gave a {type(value).__module__}.{type(value).__qualname__}, which is not JSON")
+def encode(answers: Sequence[Any]) -> Part:
+    if len(answers) == 1 and isinstance(answers[0], (bytes, bytearray, memoryview)):
+        return RAW, bytes(answers[0])
+    try:
+        return OK, json.dumps(answers, default=plain, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError, AnswerError):
+        return failed()
 
 
 def failed() -> Part:
@@ -149,51 +355,350 @@ def load(target: str, model: str | None) -> Worker:
     predict = getattr(module, function, None)
     if not callable(predict):
         raise AnswerError("{} has no function {}".format(name, function or "after the colon"))
+    handler = Handler(predict)
     loader = getattr(module, "load", None)
-    loaded = loader(model) if callable(loader) else model
-    return Worker(cast(Predict, predict), loaded)
+    return Worker(handler, loader(model) if callable(loader) else model)
 
 
-def serve(listener: socket.socket, worker: Worker) -> NoReturn:
-    """Answer one server after another (a server that was restarted comes back), until the process is ended."""
+# ------------------------------------------------------------------------------------------------ talking
+
+
+class Size:
+    """How much a worker may grow; it does not leave because of what it shares with the others."""
+
+    def __init__(self, memory: int, workers: int) -> None:
+        self._start = resident()
+        self._most = max(LEAK, (memory * 9 // 10 - self._start) // workers) if memory else 0
+        self._looked = 0.0
+
+    def too_large(self) -> bool:
+        now = time.monotonic()
+        if not self._most or now - self._looked < LOOK:
+            return False
+        self._looked = now
+        return resident() - self._start > self._most
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where /proc does not say (proc_pid_statm(5))."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+class Wire:
+    """Frames of one connection, for handlers that do not wait."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._buffer = bytearray()
+        self._frames: deque[Frame] = deque()
+
+    def send(self, number: int, *parts: Part) -> None:
+        self.connection.sendall(pack(number, parts))
+
+    def frame(self) -> Frame:
+        """The next one. Raises ConnectionError when the server has left."""
+        while not self._frames:
+            self._read(0)
+        return self._frames.popleft()
+
+    def taken_back(self, number: int) -> bool:
+        """Whether the server has said so by now."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._read(socket.MSG_DONTWAIT)
+        return (number, []) in self._frames
+
+    def _read(self, flags: int) -> None:
+        data = self.connection.recv(262144, flags)
+        if not data:
+            raise ConnectionResetError
+        self._buffer += data
+        while len(self._buffer) >= HEADER.size:
+            length, number, count = HEADER.unpack_from(self._buffer)
+            end = HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            self._frames.append((number, unpack(bytes(self._buffer[HEADER.size : end]), count)))
+            del self._buffer[:end]
+
+
+def serve(listener: socket.socket, worker: Worker, size: Size) -> None:
+    """Answer one server after another (a server that was restarted comes back), until it has grown too large."""
     while True:
         connection, _ = listener.accept()
-        with connection, connection.makefile("rb") as stream:
-            try:
-                connection.sendall(pack(0, ()))
-                converse(connection, stream, worker)
-            except ConnectionError:  # the server left
-                continue
-
-
-def converse(connection: socket.socket, stream: BinaryIO, worker: Worker) -> None:
-    while True:
-        header = stream.read(HEADER.size)
-        if len(header) < HEADER.size:
+        with connection, contextlib.suppress(ConnectionError):  # the server left
+            wire = Wire(connection)
+            wire.send(0, (OK, json.dumps(worker.handler.describe()).encode()))
+            while not size.too_large():
+                number, parts = wire.frame()
+                if parts and worker.handler.streams:
+                    wire.send(number, stream(wire, worker, number, parts[0]))
+                elif parts:
+                    wire.send(number, *at_once(worker.answer(parts)))
+            wire.send(0, (RAW, b""))
             return
-        length, number, count = HEADER.unpack(header)
-        body = stream.read(length)
-        if len(body) < length:
-            return
-        connection.sendall(pack(number, worker.answer([data for _, data in unpack(body, count)])))
 
 
-def run_handler(path: str, target: str, model: str | None) -> int:
-    """Listens before it loads, so that the server's connection is already there when the model is."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    bind(listener, path)
+def stream(wire: Wire, worker: Worker, number: int, part: Part) -> Part:
+    """Send piece by piece, until the end or until nobody listens; what comes last is for the caller to send."""
     try:
-        worker = load(target, model)
+        pieces = worker.stream(part)
+    except (ValueError, RecursionError) as error:
+        return BAD, str(error).encode()
+    try:
+        for piece in pieces:
+            status, data = encode_piece(piece)
+            if status == FAILED:
+                return status, data
+            if wire.taken_back(number):
+                break
+            wire.send(number, (MORE, data))
+    except ConnectionError:
+        raise
+    except Exception:  # noqa: BLE001
+        return failed()
+    finally:
+        pieces.close()
+    return OK, b""
+
+
+def encode_piece(piece: Any) -> Part:
+    status, data = encode([piece])
+    return (MORE, data[1:-1]) if status == OK else (status, data) if status == FAILED else (MORE, json_text(data))
+
+
+def json_text(data: bytes) -> bytes:
+    return json.dumps(data.decode(errors="replace")).encode()
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run what never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    raise AnswerError("predict waits, but is not `async def`")
+
+
+async def serve_waiting(listener: socket.socket, worker: Worker, size: Size) -> None:
+    """As `serve`, for handlers that wait: their requests are answered side by side, on one event loop."""
+    import asyncio
+
+    listener.setblocking(False)
+    left = False
+    while not left:
+        connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+        reader, writer = await asyncio.open_connection(sock=connection)
+        writer.write(pack(0, [(OK, json.dumps(worker.handler.describe()).encode())]))
+        tasks: dict[int, asyncio.Task[None]] = {}
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):  # the server left
+            while not (left := size.too_large()):
+                await take(reader, writer, worker, tasks)
+        if left:
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            writer.write(pack(0, [(RAW, b"")]))
+        for task in list(tasks.values()):
+            task.cancel()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def take(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, worker: Worker, tasks: dict[int, asyncio.Task[None]]
+) -> None:
+    """Begin with the next request, or end one that was taken back."""
+    import asyncio
+
+    length, number, count = HEADER.unpack(await reader.readexactly(HEADER.size))
+    parts = unpack(await reader.readexactly(length), count)
+
+    def over(task: asyncio.Task[None]) -> None:
+        del tasks[number]
+        if task.cancelled() and not writer.is_closing():
+            writer.write(pack(number, [(OK, b"")]))  # the server counts on an end to everything
+
+    if parts:
+        tasks[number] = asyncio.get_running_loop().create_task(reply(writer, worker, number, parts))
+        tasks[number].add_done_callback(over)
+    elif number in tasks:
+        tasks[number].cancel()
+
+
+async def reply(writer: asyncio.StreamWriter, worker: Worker, number: int, parts: list[Part]) -> None:
+    if worker.handler.streams:
+        last = [await stream_waiting(writer, worker, number, parts[0])]
+    else:
+        last = await worker.answer(parts)
+    writer.write(pack(number, last))
+
+
+async def stream_waiting(writer: asyncio.StreamWriter, worker: Worker, number: int, part: Part) -> Part:
+    """Send piece by piece; what comes last is for the caller to send."""
+    try:
+        pieces = worker.stream(part)
+    except (ValueError, RecursionError) as error:
+        return BAD, str(error).encode()
+    try:
+        async for piece in pieces:
+            status, data = encode_piece(piece)
+            if status == FAILED:
+                return status, data
+            writer.write(pack(number, [(MORE, data)]))
+            await writer.drain()
+    except ConnectionError:
+        return OK, b""
+    except Exception:  # noqa: BLE001
+        return failed()
+    finally:
+        await pieces.aclose()
+    return OK, b""
+
+
+# ------------------------------------------------------------------------------------------------ keeping
+
+
+class Task(typing.NamedTuple):
+    """What the workers of one replica are for."""
+
+    path: str
+    target: str
+    model: Optional[str]  # evaluated, and Python 3.9 has no other way
+    workers: int
+    memory: int  # bytes that all of them may use together; 0: any
+
+
+def run_handler(task: Task, apart: bool) -> int:
+    """Load the model once and fork: every worker has its pages without a copy, and a lost one is back in milliseconds.
+
+    A process that has threads or connections cannot be forked safely (the threads are gone in the child, and a
+    connection would have two users). So loading is a child's business: when it can be forked, it keeps the workers;
+    else it is the first of them, and the others are forked from here and load for themselves.
+    """
+    if apart:
+        return keep(task, None, {})
+    reading, writing = os.pipe()
+    pid = start(lambda: load_first(task, writing))
+    os.close(writing)
+    forked = os.read(reading, 1)
+    os.close(reading)
+    if forked == b"n":
+        return keep(task, None, {pid: 0})
+    _, status = os.waitpid(pid, 0)
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def load_first(task: Task, writing: int) -> int:
+    worker = loaded(task)
+    if worker is None:
+        return 1
+    why = unforkable()
+    if why:
+        print(f"mawasu: {task.target} {why}: every worker loads for itself", file=sys.stderr, flush=True)
+    os.write(writing, b"n" if why else b"y")
+    os.close(writing)
+    return work(task, worker, 0) if why else keep(task, worker, {})
+
+
+def loaded(task: Task) -> Worker | None:
+    try:
+        worker = load(task.target, task.model)
     except Exception as error:  # noqa: BLE001 - importing runs the user's code
         traceback.print_exc()
         summary = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
-        print(f"mawasu: cannot load {target}: {summary}", file=sys.stderr)
-        return 1
-    # What was loaded stays: without this every full collection would walk the model again (100 ms seen at p99).
+        print(f"mawasu: cannot load {task.target}: {summary}", file=sys.stderr, flush=True)
+        return None
+    # What was loaded stays: without this every full collection would walk the model again (100 ms seen at p99), and
+    # write to its pages, which would then be a copy in every worker.
     gc.collect()
     gc.freeze()
-    print(f"mawasu: {target} is loaded", file=sys.stderr, flush=True)
-    serve(listener, worker)
+    print(f"mawasu: {task.target} is loaded", file=sys.stderr, flush=True)
+    return worker
+
+
+def unforkable() -> str:
+    """What loading left behind that only one process can have; "" for nothing."""
+    if not os.path.isdir("/proc/self/fd"):
+        return "is on a system where that cannot be known"
+    for thread in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{thread}/comm") as file:
+            if int(thread) != os.getpid() and file.read().strip() not in FORKABLE:
+                return "started threads while it loaded"
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if int(entry) > 2 and os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
+                return "opened connections while it loaded"
+    return ""
+
+
+def keep(task: Task, worker: Worker | None, running: dict[int, int]) -> int:
+    """Start the workers that do not run yet, and another in place of each that ends. Returns when none can load."""
+    for number in range(task.workers):
+        if number not in running.values():
+            running[start(lambda number=number: work(task, worker, number))] = number  # type: ignore[misc]
+    began = dict.fromkeys(running, time.monotonic())
+    while True:
+        pid, status = os.waitpid(-1, os.WUNTRACED)
+        if pid not in running:
+            continue  # an orphan of the user's that was adopted
+        number = running[pid]
+        if os.WIFSTOPPED(status):  # it would hold its callers until their time is up
+            print(f"mawasu: worker {number} was stopped; ending it", file=sys.stderr, flush=True)
+            os.kill(pid, signal.SIGKILL)
+            continue
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        if code == UNLOADABLE:
+            return 1
+        how = "has grown too large" if code == GROWN else f"ended with status {code}"
+        print(f"mawasu: worker {number} {how}; starting another", file=sys.stderr, flush=True)
+        if time.monotonic() - began.pop(pid) < YOUNG and code != GROWN:
+            time.sleep(YOUNG / 10)
+        del running[pid]
+        pid = start(lambda number=number: work(task, worker, number))  # type: ignore[misc]
+        running[pid], began[pid] = number, time.monotonic()
+
+
+def start(task: Callable[[], int]) -> int:
+    """Do it in a child, which ends with its result, and with us."""
+    keeper = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        die_with_me()
+        if os.getppid() == keeper:
+            status = task()
+    except Exception:  # noqa: BLE001 - the last thing this process does is to say why
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def work(task: Task, worker: Worker | None, number: int) -> int:
+    """Be worker `number`, which loads the model unless it was given."""
+    worker = worker or loaded(task)
+    if worker is None:
+        return UNLOADABLE
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bind(listener, path_of(task.path, number))
+    size = Size(task.memory, task.workers)
+    if worker.handler.waits:
+        import asyncio
+
+        asyncio.run(serve_waiting(listener, worker, size))
+    else:
+        serve(listener, worker, size)
+    return GROWN
 
 
 def bind(listener: socket.socket, path: str) -> None:
@@ -286,6 +791,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="worker.py", description="Run a handler or an HTTP server for mawasu.")
     parser.add_argument("--socket", required=True)
     parser.add_argument("--model")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--apart", action="store_true", help="every worker loads the model for itself")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--handler")
     mode.add_argument("--command")
@@ -296,7 +804,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.model:
         os.environ["MAWASU_MODEL"] = options.model
     if options.handler:
-        return run_handler(options.socket, options.handler, options.model)
+        task = Task(options.socket, options.handler, options.model, options.workers, options.memory)
+        return run_handler(task, options.apart)
     return run_command(options.socket, options.command)
 
 

@@ -27,11 +27,13 @@ from mawasu.spec.feature import (
     Part,
     Scale,
     Training,
+    Workers,
 )
 from mawasu.spec.kinds import Place
 from mawasu.spec.language import MAWASU_YAML
 from mawasu.spec.parse import Document
 from mawasu.spec.references import Values, is_preview
+from mawasu.words import Caching
 
 EXPIRES = 7 * 86400.0
 
@@ -119,9 +121,18 @@ def _api(section: Values | None) -> Api | None:
         Api,
         section,
         batch=_make(Batch, section.get("batch", {})),
+        cache=_cache(section),
+        workers=_make(Workers, section.get("workers", {})),
         scale=Scale(min=low, max=scale.get("max", max(low, Scale().max))),
         resources=_limits(section),
     )
+
+
+def _cache(section: Values) -> Caching | None:
+    """A handler's answers are functions of the body, whatever the method; a server's own may change something."""
+    if "cache" not in section:
+        return None
+    return Caching(**{"methods": ("GET",) if "command" in section else ("GET", "POST"), **section["cache"]})
 
 
 def _auth(section: Values | None) -> Auth | None:
@@ -129,7 +140,8 @@ def _auth(section: Values | None) -> Auth | None:
     if section is None:
         return None
     openapi, paths = section["openapi"], section.get("paths", ())
-    return Auth(paths=paths if globs.match_any(paths, openapi) else (*paths, openapi), openapi=openapi)
+    paths = paths if globs.match_any(paths, openapi) else (*paths, openapi)
+    return Auth(paths=paths, openapi=openapi, docs=section.get("docs"))
 
 
 def _gcp(section: Values | None) -> Gcp | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mawasu.words import Value
+from mawasu.words import Caching, Value
 
 Metric = Literal["roc_auc", "log_loss", "accuracy", "rmse", "mae"]
 
@@ -90,6 +90,13 @@ class Batch(Part, frozen=True, kw_only=True):
     max_size: int = 64
 
 
+class Workers(Part, frozen=True, kw_only=True):
+    """Processes of one replica. `count` 0: as many as `resources.cpu` has whole cores."""
+
+    count: int = 0
+    share: bool = True  # the model is loaded once, and they are forked
+
+
 class Scale(Part, frozen=True, kw_only=True):
     """Replicas. One machine always runs `min`, and at least one; on Google Cloud 0 is none while nobody asks."""
 
@@ -105,6 +112,8 @@ class Api(Part, frozen=True, kw_only=True):
     command: str | None = None  # any HTTP server on $PORT
     examples: str | None = None
     batch: Batch = Batch()
+    cache: Caching | None = None
+    workers: Workers = Workers()
     scale: Scale = Scale()
     secrets: tuple[str, ...] = ()
     resources: Limits = Limits()
@@ -114,6 +123,7 @@ class Api(Part, frozen=True, kw_only=True):
 class Auth(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     openapi: str
+    docs: bool | None = None  # None: everywhere but in production
 
 
 class GcpImages(Part, frozen=True, kw_only=True):

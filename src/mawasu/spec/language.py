@@ -150,6 +150,25 @@ EVALUATION = Section(
 
 _COUNT = Number("a whole number from 1 to 1000", whole=True, least=1, most=1000)
 _LEAST = Number("a whole number from 0 to 1000", whole=True, least=0, most=1000)
+CACHE = Section(
+    {
+        "ttl": Key(DURATION, "How long an answer is given without asking again.", required=True),
+        "stale_while_revalidate": Key(DURATION, "After `ttl`: still given, while a new answer is fetched."),
+        "stale_if_error": Key(DURATION, "After `ttl`: still given when no new answer can be had."),
+        "methods": Key(
+            ListOf(Choice(("GET", "POST"))), "Of a `command`: those that change nothing; [GET] when left out."
+        ),
+        "vary": Key(
+            ListOf(Text("a header such as `Accept-Language`", units.header, units.HEADER)),
+            "Headers of requests that answers depend on.",
+        ),
+        "memory": Key(MEMORY, "What every replica keeps by itself; 64Mi when left out."),
+        "warm": Key(
+            Number("a whole number from 1 to 1000", whole=True, least=1, most=1000),
+            "A new revision is asked so many of the most asked requests before it takes traffic, on one machine.",
+        ),
+    }
+)
 API = Section(
     {
         "paths": Key(GLOBS, "The files that the server may see.", required=True),
@@ -171,7 +190,22 @@ API = Section(
             ),
             "How the handler's requests are put together.",
         ),
-        "cache": Key(NotBuilt("a cache of answers"), "Not built yet."),
+        "cache": Key(CACHE, "Answers are kept; none are when left out."),
+        "workers": Key(
+            Section(
+                {
+                    "count": Key(
+                        Number("a whole number from 1 to 256", whole=True, least=1, most=256),
+                        "Processes; as many as `resources.cpu` has whole cores when left out.",
+                    ),
+                    "share": Key(
+                        Switch(),
+                        "Whether the model is loaded once and the processes are forked from there; true when left out.",
+                    ),
+                }
+            ),
+            "The processes of one replica that run the handler.",
+        ),
         "scale": Key(
             Section(
                 {
@@ -192,6 +226,11 @@ AUTH = Section(
     {
         "paths": Key(GLOBS, "The files of this part; the OpenAPI file alone when left out."),
         "openapi": Key(FILE, "The gateway is compiled from this document.", required=True),
+        "docs": Key(
+            Switch(),
+            "On one machine: whether the document is shown to everybody at `/<feature>/<environment>/docs`; "
+            "when left out everywhere but in `production`.",
+        ),
     }
 )
 

@@ -145,6 +145,8 @@ def _api_and_auth(root: Node, values: Values) -> Iterator[Finding]:
         yield Finding(("auth",), "stands without `api`, so there is nothing to guard", on_key=True)
     if api is not None and api.get("command") and api.get("batch"):
         yield Finding(("api", "batch"), "only a `handler` is given batches", "take it out", on_key=True)
+    if api is not None and api.get("command") and api.get("workers"):
+        yield Finding(("api", "workers"), "only a `handler` is run by workers", "take it out", on_key=True)
     scale = values.get("api", {}).get("scale", {})
     if "max" in scale and scale["max"] < scale.get("min", 0):
         message = f"found {scale['max']}, expected at least `min`, which is {scale['min']}"

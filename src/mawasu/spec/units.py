@@ -24,6 +24,7 @@ GITHUB = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}"
 MACHINE = r"[a-z][a-z0-9]*(-[a-z0-9]+)+"
 NETWORK = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 TOPOLOGY = r"[0-9]{1,3}x[0-9]{1,3}(x[0-9]{1,3})?"
+HEADER = r"[A-Za-z][A-Za-z0-9-]{0,63}"
 OUTSIDE = r"(file://)?/.*|gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?"
 ORIGIN = r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?"
 
@@ -222,4 +223,5 @@ github = _like(GITHUB, "a repository such as `acme/resumes`")
 machine = _like(MACHINE, "a machine type such as `n1-standard-8`")
 network = _like(NETWORK, "the name of a VPC network such as `default`")
 topology = _like(TOPOLOGY, "a topology such as `2x2` or `2x2x4`")
+header = _like(HEADER, "the name of a header such as `Accept-Language`")
 origin = _like(ORIGIN, "an origin such as `https://example.com`, or `*`")

@@ -17,7 +17,7 @@ from mawasu.google.run import Container, Files, Probe, Template
 from mawasu.google.run_limits import CORES, MIB, STARTUP, faults, size
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.names import Cloud
-from mawasu.serving.config import Config
+from mawasu.serving.config import Config, handler_arguments, threads_of
 from mawasu.spec.feature import GcpApi
 from mawasu.words import ServiceSpec
 
@@ -45,7 +45,7 @@ def template(spec: ServiceSpec, cloud: Cloud, settings: GcpApi, redis: str = "")
     made = Template(
         revision=spec.revision,
         account=names.account(cloud, names.of_class("api", spec.preview)),
-        containers=(_server(spec, cloud, redis), _worker(spec, redis)),
+        containers=(_server(spec, cloud, redis), _worker(spec)),
         labels=names.labels(spec.feature, spec.environment),
         annotations={LEAST: str(least)},
         files={"files": Files(files_in(cloud, preview=spec.preview), files_of(service, spec.revision))},
@@ -77,9 +77,12 @@ def _server(spec: ServiceSpec, cloud: Cloud, redis: str) -> Container:
         worker=f"http://127.0.0.1:{COMMAND_PORT}" if spec.handler.command else SOCKET,
         release=spec.release,
         command=bool(spec.handler.command),
+        workers=spec.handler.workers,
         max_batch=spec.handler.max_batch,
         deadline=spec.handler.deadline,
         prefix=f"/{spec.feature}/{spec.environment}",
+        site=f"{spec.feature}/{spec.environment}",
+        cache=spec.handler.cache,
     )
     told = msgspec.json.encode(config).decode()
     seconds = min(STARTUP, max(1, math.ceil(spec.resources.timeout)))
@@ -97,9 +100,9 @@ def _server(spec: ServiceSpec, cloud: Cloud, redis: str) -> Container:
     )
 
 
-def _worker(spec: ServiceSpec, redis: str) -> Container:
+def _worker(spec: ServiceSpec) -> Container:
     cpu, memory = _size(spec)
-    threads = str(max(1, math.ceil(spec.resources.cpu)))
+    threads = str(threads_of(spec))
     return Container(
         name="worker",
         image=spec.image.ref,
@@ -111,7 +114,6 @@ def _worker(spec: ServiceSpec, redis: str) -> Container:
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # its directory is read-only
             **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads),
-            **_cache(redis),
             **({"MAWASU_MODEL": MODEL} if spec.model is not None else {}),
             **spec.environ,
         },
@@ -126,7 +128,7 @@ def _command(spec: ServiceSpec) -> tuple[str, ...]:
         # In the command, not in the environment: Cloud Run reserves the variable, and sets it for the server only.
         return ("/bin/sh", "-c", f"export PORT={COMMAND_PORT}\n{spec.handler.command}")
     model = ("--model", MODEL) if spec.model is not None else ()
-    return ("python", WORKER, "--socket", SOCKET, "--handler", spec.handler.target, *model)
+    return ("python", WORKER, "--socket", SOCKET, *handler_arguments(spec), *model)
 
 
 def _size(spec: ServiceSpec) -> tuple[str, str]:

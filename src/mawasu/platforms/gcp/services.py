@@ -125,6 +125,10 @@ class GcpServices:
         """
         self._run.allow(names.service_of(revision), lambda _: {self._member("gateway"), self._member("build")})
 
+    def warm(self, revision: str, previous: str) -> int:
+        """Instances come and go here, each with a memory of its own; what they share is in Redis."""
+        return 0
+
     def promote(self, revision: str) -> None:
         """Returns when callers of the service reach it. Traffic that is there already stays."""
         service, tag = names.service_of(revision), names.tag(revision)

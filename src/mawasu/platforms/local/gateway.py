@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +30,7 @@ from mawasu.platforms.local.envoy import POLL, Envoy, Resources
 from mawasu.platforms.local.files import locked, replace
 from mawasu.platforms.local.keys import Expiry, KeyRing
 from mawasu.platforms.local.tls import Taken
+from mawasu.platforms.local.viewer import viewer
 from mawasu.words import Site
 
 PROCESS = "gateway"
@@ -57,7 +58,8 @@ class ProcessHost(Protocol):
 class LocalGateway:
     """`ports.Gateway` on this machine. `threads`: Envoy's worker threads (None: as many as cores, at most 4).
 
-    With `certificate` it speaks TLS, else plain HTTP (whatever `edge.tls` says).
+    With `certificate` it speaks TLS, else plain HTTP (whatever `edge.tls` says). `back_ends`: servers outside mawasu
+    that documents may name, as `outside.authority_of` writes them.
     """
 
     def __init__(
@@ -67,12 +69,13 @@ class LocalGateway:
         processes: ProcessHost,
         certificate: Files | None = None,
         threads: int | None = None,
+        back_ends: Collection[str] = (),
     ) -> None:
         self._home = home
         self._edge = msgspec.structs.replace(edge, tls=certificate is not None, heap=min(edge.heap, _memory() // 4))
         self._processes = processes
         self._threads = threads or min(4, os.cpu_count() or 1)
-        self._table = Table(home, secure=certificate is not None)
+        self._table = Table(home, secure=certificate is not None, back_ends=back_ends)
         self._expiry, self._expired = Expiry(home), 0.0
         self._tls = Taken(certificate, self._table.envoy) if certificate else None
 
@@ -207,12 +210,13 @@ def refresh_keys(home: Home) -> None:
 class Table:
     """What a home's gateway serves: kept in `records/gateway.json`, compiled, and told to its Envoy.
 
-    `secure`: whether callers come by TLS.
+    `secure`: whether callers come by TLS. `back_ends`: see `LocalGateway`.
     """
 
-    def __init__(self, home: Home, secure: bool = False) -> None:
+    def __init__(self, home: Home, secure: bool = False, back_ends: Collection[str] = ()) -> None:
         self._home = home
         self._secure = secure
+        self._back_ends = back_ends
         self._path = home.records / "gateway.json"
         self.envoy = Envoy(home.gateway, _log(home))
 
@@ -284,7 +288,8 @@ class Table:
         return {file: self.envoy.write(file, resources) for file, resources in files.items()}
 
     def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
-        return compiled.compile(_parse(sites), keys, _trust(), self._secure)
+        secure, back_ends = self._secure, self._back_ends
+        return compiled.compile(_parse(sites), keys, _trust(), secure=secure, back_ends=back_ends, viewer=viewer())
 
     def _keys(self) -> str:
         """The file of the keys that are valid now."""

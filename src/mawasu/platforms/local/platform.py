@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mawasu.gateway.certificate import Files
 from mawasu.gateway.edge import Edge
 from mawasu.home import Home
@@ -15,11 +17,20 @@ from mawasu.platforms.local.workshop import LocalWorkshop, lay_out
 class LocalPlatform(LocalWorkshop):
     """`ports.Platform` on this machine. `start` brings the supervisor and the gateway up, or finds them up."""
 
-    def __init__(self, home: Home, *, edge: Edge, certificate: Files | None, trust_pushers: bool) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        edge: Edge,
+        certificate: Files | None,
+        trust_pushers: bool,
+        redis: str = "",
+        back_ends: Collection[str] = (),
+    ) -> None:
         super().__init__(home, Sandbox.detect(trust_pushers))
         host = LocalProcesses(home)
-        self.services = LocalServices(home, host, self.sandbox, self.store, lay_out)
-        self.gateway = LocalGateway(home, edge, host, certificate)
+        self.services = LocalServices(home, host, self.sandbox, self.store, lay_out, redis)
+        self.gateway = LocalGateway(home, edge, host, certificate, back_ends=back_ends)
 
     def start(self) -> None:
         self.jobs.sweep()

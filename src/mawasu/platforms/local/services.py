@@ -8,7 +8,6 @@ N `N.sock` (where callers come in) and `N/` (the worker's one writable directory
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import shutil
 import sys
@@ -26,8 +25,9 @@ from mawasu.errors import BlockedError, CancelledError, PlatformError
 from mawasu.home import Home
 from mawasu.platforms.local.health import is_ready
 from mawasu.platforms.local.process import ProcessHost, ProcessStatus
+from mawasu.platforms.local.warming import warm
 from mawasu.ports import Cancel, Log
-from mawasu.serving.config import Config
+from mawasu.serving.config import Config, handler_arguments, threads_of
 from mawasu.words import Digest, Endpoint, Health, RevisionStatus, ServiceSpec, Source
 
 LONGEST = 36  # characters of a directory's name: a socket's path holds 107 bytes, and `home.run` takes up to 50
@@ -35,6 +35,7 @@ POLL = 0.005  # seconds between looks at a replica that is starting; a twentieth
 LOOK = 0.1  # seconds between looks at the supervisor
 PATIENCE = 1.0  # seconds within which what a replica printed reaches its log
 HOPELESS = 2  # exits before the first answer: a third attempt would end as the first two did
+REDIS = "MAWASU_REDIS_URL"
 GRACE = 5.0  # seconds for a worker to end; its last request has been answered by then
 
 
@@ -71,12 +72,16 @@ LayOut = Callable[[Source, Path], None]
 class LocalServices:
     """`ports.Services`. What runs is known to the supervisor and to `home.services`, so a new daemon finds it again."""
 
-    def __init__(self, home: Home, host: ProcessHost, sandbox: Sandbox, store: Trees, lay_out: LayOut) -> None:
+    def __init__(
+        self, home: Home, host: ProcessHost, sandbox: Sandbox, store: Trees, lay_out: LayOut, redis: str = ""
+    ) -> None:
+        """`redis` is the URL of the cache that replicas share, "" for none."""
         self._home = home
         self._host = host
         self._sandbox = sandbox
         self._store = store
         self._lay_out = lay_out
+        self._redis = redis
 
     def name(self, spec: ServiceSpec, build: int) -> str:
         """Short, because Unix socket paths are."""
@@ -135,6 +140,9 @@ class LocalServices:
         self._known(revision)
         self._place(revision).chmod(0o700)
 
+    def warm(self, revision: str, previous: str) -> int:
+        return warm(self._sockets(previous), self._sockets(revision))
+
     def promote(self, revision: str) -> None:
         """The gateway leads to replicas, not to services: its switch has moved the traffic."""
 
@@ -172,29 +180,34 @@ class LocalServices:
             self._sandbox.own(room)
         config = Config(
             listen=str(place / f"{number}.sock"),
-            worker=str(room / "sock"),
+            worker=str(room / "w"),
             release=spec.release,
             command=bool(spec.handler.command),
+            workers=spec.handler.workers,
             max_batch=spec.handler.max_batch,
             deadline=spec.handler.deadline,
+            site=f"{spec.feature}/{spec.environment}",
+            cache=spec.handler.cache,
         )
         environ = worker_environ(spec, room, model)
         argv = self._worker_command(spec, room, files, model, environ)
         log = self._log(spec, number, "worker")
         self._host.start(f"{place.name}.{number}.worker", argv, environ, log, tuple(spec.secrets))
         server = [sys.executable, "-P", "-m", "mawasu.serving", "--config", msgspec.json.encode(config).decode()]
-        self._host.start(f"{place.name}.{number}.server", server, server_environ(), self._log(spec, number, "server"))
+        told = server_environ(self._redis if spec.handler.cache is not None else "")
+        log = self._log(spec, number, "server")
+        self._host.start(f"{place.name}.{number}.server", server, told, log, tuple({REDIS} & told.keys()))
 
     def _worker_command(
         self, spec: ServiceSpec, room: Path, files: Path, model: Path | None, environ: Mapping[str, str]
     ) -> list[str]:
         worker = Path(mawasu.serving.__file__).with_name("worker.py")
         image = Path(spec.image.ref)
-        argv = [str(image / "bin" / "python"), str(worker), "--socket", str(room / "sock")]
+        argv = [str(image / "bin" / "python"), str(worker), "--socket", str(room / "w")]
         if spec.handler.command:
             argv += ["--command", spec.handler.command]
         else:
-            argv += ["--handler", spec.handler.target]
+            argv += handler_arguments(spec)
         if model is not None:
             argv += ["--model", str(model)]
         return self._sandbox.wrap(
@@ -289,6 +302,11 @@ class LocalServices:
         places = sorted(self._home.services.iterdir()) if self._home.services.is_dir() else []
         return [spec for place in places if (spec := self._spec(place)) is not None]
 
+    def _sockets(self, revision: str) -> list[Path]:
+        place = self._place(revision)
+        spec = self._spec(place)
+        return [place / f"{number}.sock" for number in range(spec.replicas)] if spec else []
+
     def _spec(self, place: Path) -> ServiceSpec | None:
         try:
             return msgspec.json.decode((place / "spec.json").read_bytes(), type=ServiceSpec)
@@ -308,7 +326,7 @@ class LocalServices:
 def worker_environ(spec: ServiceSpec, room: Path, model: Path | None) -> dict[str, str]:
     """All that a worker is told (design §4). It reaches the process by the supervisor, never by an argument."""
     image = Path(spec.image.ref)
-    threads = str(max(1, math.ceil(spec.resources.cpu)))
+    threads = str(threads_of(spec))
     return {
         "PATH": f"{image / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "VIRTUAL_ENV": str(image),
@@ -322,9 +340,9 @@ def worker_environ(spec: ServiceSpec, room: Path, model: Path | None) -> dict[st
     }
 
 
-def server_environ() -> dict[str, str]:
-    """Our own code finds itself again (`PYTHONPATH` may be relative) and is told nothing else."""
-    environ = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+def server_environ(redis: str = "") -> dict[str, str]:
+    """Our own code finds itself again (`PYTHONPATH` may be relative), and is told where its cache is, a secret."""
+    environ = {"PATH": os.defpath, "LANG": "C.UTF-8", **({REDIS: redis} if redis else {})}
     if path := os.environ.get("PYTHONPATH"):
         environ["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in path.split(os.pathsep))
     return environ

@@ -1,0 +1,122 @@
+"""One HTTP exchange as our applications see it: a request comes in, a response goes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from mawasu.serving.errors import RequestError
+
+Headers = list[tuple[bytes, bytes]]
+"""Names in lower case."""
+
+JSON = (b"content-type", b"application/json")
+
+
+class CallerLeftError(Exception):
+    """The connection ended before the request was whole."""
+
+
+class Body:
+    """A request's body while it comes in. Chunks that nobody has read yet are held back at their sender (`pull`)."""
+
+    def __init__(self, expected: int | None, pull: Callable[[Body], None], *, whole: bool = False) -> None:
+        self.expected = expected  # bytes; None: chunked
+        self.on_request = False  # its sender waits for a 100 (RFC 9110 §10.1.1)
+        self.complete = whole
+        self.waiting = 0  # bytes that came in and were not read
+        self._chunks: deque[bytes] = deque()
+        self._pull = pull
+        self._failed: Exception | None = None
+        self._more: asyncio.Future[None] | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self.waiting += len(chunk)
+        self._wake()
+
+    def finish(self, failed: Exception | None = None) -> None:
+        self.complete = True
+        self._failed = failed
+        self._wake()
+
+    async def read(self, most: int) -> bytes:
+        """All of it. Raises RequestError (413) as soon as it is known to be larger than `most` bytes."""
+        if self.complete and len(self._chunks) == 1 and self.waiting <= most:  # nearly always: it came with its head
+            self.waiting = 0
+            return self._chunks.popleft()
+        if self.expected is not None and self.expected > most:
+            raise RequestError(413, f"the body is larger than {most} bytes")
+        body = bytearray()
+        async for chunk in self:
+            body += chunk
+            if len(body) > most:
+                raise RequestError(413, f"the body is larger than {most} bytes")
+        return bytes(body)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Raises CallerLeftError, or what was wrong with the rest."""
+        while True:
+            while self._chunks:
+                chunk = self._chunks.popleft()
+                self.waiting -= len(chunk)
+                yield chunk
+            if self.complete:
+                if self._failed is not None:
+                    raise self._failed
+                return
+            self._pull(self)
+            self._more = asyncio.get_running_loop().create_future()
+            await self._more
+
+    def _wake(self) -> None:
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
+
+
+@dataclass(slots=True)
+class Request:
+    """`path` and `query` as they were sent: escapes are kept, what was `?` is in neither."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    body: Body
+
+    def header(self, name: bytes) -> bytes:
+        """The first of that name, b"" when there is none."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
+
+
+@dataclass(slots=True)
+class Response:
+    """`body` is whole, or comes in pieces; a piece that raises cuts the connection, so that nobody takes half an answer
+    for a whole one. `content-length` and `transfer-encoding` are the server's to write, except that pieces with a
+    `content-length` among the headers are sent as they are."""
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes | AsyncIterable[bytes] = b""
+
+
+App = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What draining needs to see and say."""
+
+    requests: int = 0  # that ever came in
+    active: int = 0  # under way now
+    draining: bool = False  # answers then say that their connection closes
+
+
+def refused(error: RequestError) -> Response:
+    headers = [(name.encode(), value.encode()) for name, value in error.headers()]
+    return Response(error.status, [JSON, *headers], error.body())
