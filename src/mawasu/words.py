@@ -235,6 +235,7 @@ class ServiceSpec(Value, frozen=True):
     preview: bool = False
     environ: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
+    operations: tuple[str, ...] = ()  # that metrics tell apart, the most particular first: `POST /flights/{id}`
 
 
 class Endpoint(Value, frozen=True):

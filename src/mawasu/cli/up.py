@@ -17,6 +17,8 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--data", type=Path, action="append", help=help)
     help = "Where answers are kept for all replicas, as redis://[user:password@]host (remembered; `none`: nowhere)."
     verb.add_argument("--redis", metavar="URL", help=help)
+    help = "A port on loopback where Prometheus reads the metrics of all replicas (remembered; 0: none)."
+    verb.add_argument("--metrics", metavar="PORT", type=whole(0, 65535), help=help)
     verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
     verb.json()
 
@@ -27,6 +29,7 @@ def up(
     builds: int | None,
     data: list[Path] | None,
     redis: str | None,
+    metrics: int | None,
     trust_pushers: bool,
     as_json: bool,
 ) -> None:
@@ -36,9 +39,9 @@ def up(
 
     running = is_up()
     started = running is None
-    if running is not None and (port, builds, data, redis) != (None, None, None, None):
+    if running is not None and any(told is not None for told in (port, builds, data, redis, metrics)):
         raise UsageError("mawasu is up already, with what it was told then", "`mawasu down --keep-serving` first")
-    found = running or start(port, builds, data, redis, trust_pushers)
+    found = running or start(port, builds, data, redis, metrics, trust_pushers)
     remote = _project(project)
     if as_json:
         emit({**found, "home": str(home().path), "started": started, "remote": str(remote) if remote else None})
@@ -51,7 +54,12 @@ def up(
 
 
 def start(
-    port: int | None, builds: int | None, data: list[Path] | None, redis: str | None, trust_pushers: bool
+    port: int | None,
+    builds: int | None,
+    data: list[Path] | None,
+    redis: str | None,
+    metrics: int | None,
+    trust_pushers: bool,
 ) -> dict[str, Any]:
     """Start the daemon detached from this terminal; return what it says when it is ready."""
     import json
@@ -67,7 +75,12 @@ def start(
     known = load(at)
     roots = tuple(str(path.absolute()) for path in data) if data else known.data
     kept = known.redis if redis is None else _redis(redis)
-    save(at, Settings(port or known.port, builds or known.builds, roots, kept))
+    save(
+        at,
+        Settings(
+            port or known.port, builds or known.builds, roots, kept, known.metrics if metrics is None else metrics
+        ),
+    )
     reading, writing = os.pipe()
     log = (at.path / "daemon.log").open("ab")
     trust = "trust" if trust_pushers else "sandbox"

@@ -11,6 +11,7 @@ from typing import Any
 
 from mawasu.daemon.control import Control
 from mawasu.daemon.converge import Converge
+from mawasu.daemon.exporter import Exporter
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes
@@ -62,6 +63,7 @@ class Daemon:
         self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)
         self.converge = Converge(self.shop, live, self.ledgers, self.log)
         self.control = Control(home.daemon_socket, self._answer, self.log)
+        self.exporter = Exporter(home, settings.metrics) if settings.metrics else None
         self.stopped = threading.Event()
         self._watched: dict[str, tuple[float, Watcher]] = {}  # project → when to look again
 
@@ -73,12 +75,16 @@ class Daemon:
         self.pushes.resume()
         self.scan()
         self.control.start()
+        if self.exporter is not None:
+            self.exporter.start()
         threading.Thread(target=self._tick, name="tick", daemon=True).start()
         threading.Thread(target=_warm, name="warm", daemon=True).start()
 
     def stop(self) -> None:
         """Leave: what is served is served on, unfinished builds are resumed by the next start."""
         self.control.stop()
+        if self.exporter is not None:
+            self.exporter.stop()
         self.queue.stop()
         self.stopped.set()
 

@@ -17,6 +17,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     builds: int = 2
     data: tuple[str, ...] = ()
     redis: str = ""  # the URL of the cache of answers, with its password; "": none
+    metrics: int = 0  # the port on loopback where Prometheus finds the metrics of all replicas; 0: none
 
 
 def load(home: Home) -> Settings:
