@@ -51,7 +51,7 @@ def test_who_comes_through_the_gateway_finds_no_page_of_the_servers_own(replica:
     replica.ready(DOUBLE, cache=Caching(60.0, warm=3))
     for page in ("/-/metrics", "/-/top", "/-/ready"):
         assert request(replica.listen, "GET", page).status == 200
-        carried = request(replica.listen, "GET", page, headers={"x-envoy-expected-rq-timeout-ms": "15000"})
+        carried = request(replica.listen, "GET", page, headers={"x-request-id": "7"})
         assert carried.status == 404
 
 

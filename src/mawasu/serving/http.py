@@ -34,8 +34,8 @@ STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() 
 NO_BODY = frozenset((204, 304))
 LEFT = 499  # what a request is counted as whose caller did not wait for its answer
 OWN = b"/-/"  # paths that answer for the server itself
-CARRIED = b"x-envoy-expected-rq-timeout-ms"
-"""Envoy writes it to everything it hands on (envoyproxy.io, router filter)."""
+CARRIED = b"x-request-id"
+"""The gateway gives a number of its own to everything it hands on (envoyproxy.io, HTTP connection manager)."""
 
 
 class Clock:
@@ -69,6 +69,7 @@ class Listener:
         self.requests = requests or Requests()
         self._measure = measure
         self._labels = labels
+        self._at_socket = False
         self.clock = Clock()
         self.connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
@@ -78,6 +79,7 @@ class Listener:
     async def listen(self, path: str = "", port: int = 0) -> None:
         """On a Unix socket, in place of whoever listened there before; or on a port of every interface."""
         if path:
+            self._at_socket = True
             self._server = await self._loop.create_unix_server(lambda: Connection(self), path, backlog=1024)
         else:
             everywhere = "0.0.0.0"  # noqa: S104 - where a container's port is reached from
@@ -97,7 +99,7 @@ class Listener:
 
     async def own(self, request: Request) -> Response:
         """For whoever runs the server: what came through the gateway, by a path that is a template, finds nothing."""
-        if request.header(CARRIED):
+        if self._at_socket and request.header(CARRIED):  # Cloud Run's gateway cannot reach these: it keeps the prefix
             raise RequestError(404, "there is nothing at this address")
         if request.path == b"/-/metrics":
             families = (*self.requests.families(), *self._measure())
