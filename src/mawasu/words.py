@@ -206,6 +206,15 @@ class Caching(Value, frozen=True):
     warm: int = 0  # of the most asked requests, that a new revision is asked before it takes traffic
 
 
+class Predictions(Value, frozen=True):
+    """What is written into the prediction log, and how much of it is kept: seconds, bytes for each environment."""
+
+    sample: float  # of 1
+    redact: tuple[str, ...] = ()  # fields of inputs and outputs, wherever they stand, whose values are not written
+    keep: float = 90 * 86400.0
+    size: int = 2**30
+
+
 class Handler(Value, frozen=True):
     """How a replica answers: `target` is `package.module:function` (with `load` beside it), or `command` a server."""
 
@@ -216,6 +225,7 @@ class Handler(Value, frozen=True):
     cache: Caching | None = None
     workers: int = 1  # processes of one replica
     share: bool = True  # they are forked after the model is loaded
+    predictions: Predictions | None = None  # None: no answer is remembered
 
 
 class ServiceSpec(Value, frozen=True):

@@ -102,11 +102,18 @@ class Daemon:
                 ensure_running(self.home)  # a killed supervisor took all it ran with it; the next one starts it again
                 self.converge.expire()
                 self.converge.mend()
+                self._collect_predictions()
                 self._poll()
                 self.scan()
                 self.pushes.resume()
             except MawasuError as error:
                 self.log.write(f"tick: {error}")
+
+    def _collect_predictions(self) -> None:
+        from mawasu.platforms.local.predictions import collect  # pyarrow takes a while to load
+
+        if self.home.predictions.is_dir():
+            collect(self.home)
 
     def _poll(self) -> None:
         """Look at the followed remotes that are due; what moved there is found by the scan that comes next."""

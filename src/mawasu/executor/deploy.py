@@ -226,6 +226,7 @@ def service_spec(
             cache=api.cache,
             workers=api.workers.count or max(1, int(api.resources.cpu)),
             share=api.workers.share,
+            predictions=api.predictions,
         ),
         model=model,
         resources=resources(api.resources, api.timeout),

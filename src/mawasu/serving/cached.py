@@ -19,7 +19,7 @@ from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.http_cache import FAILED, PLAIN, UNKEPT, Life, Wish, life, matches, wish
 from mawasu.serving.memory import Asked, Entry, Memory, Packed
-from mawasu.serving.message import JSON, App, Body, Headers, Request, Response, refused
+from mawasu.serving.message import JSON, App, Headers, Request, Response, refused, unread
 from mawasu.serving.metrics import Family, counter, gauge
 from mawasu.serving.redis import Redis
 from mawasu.serving.spelling import READING, Spelling, anonymous, digest, keyed_headers, spelling
@@ -300,12 +300,9 @@ class CachedApp:
 
 def again(request: Request, body: bytes) -> Request:
     """With its body, which was read, as if it had not been."""
-    unread = Body(len(body), lambda _: None, whole=not body)
-    if body:
-        unread.feed(body)
-        unread.finish()
-    headers = [pair for pair in request.headers if pair[0] != b"if-none-match"]  # that is for us to answer
-    return Request(request.method, request.path, request.query, headers, unread)
+    found = unread(request, body)
+    found.headers = [pair for pair in request.headers if pair[0] != b"if-none-match"]  # that is for us to answer
+    return found
 
 
 def body_of(question: Question) -> bytes:

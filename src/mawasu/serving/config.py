@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from mawasu.words import Caching, ServiceSpec, Value
+from mawasu.words import Caching, Predictions, ServiceSpec, Value
 
 
 class Config(Value, frozen=True):
@@ -26,6 +26,8 @@ class Config(Value, frozen=True):
     site: str = ""  # feature/environment: environments share no answers, whatever they serve
     cache: Caching | None = None  # None: every request is asked
     operations: tuple[str, ...] = ()  # of the OpenAPI file, the most particular first: `POST /flights/{id}`
+    predictions: Predictions | None = None  # None: no answer is remembered
+    spool: str = ""  # the directory that those remembered are written to
     labels: Mapping[str, str] = {}  # of everything in its metrics
 
 

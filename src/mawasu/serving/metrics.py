@@ -80,6 +80,19 @@ def escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
+class Operations:
+    """Those of the OpenAPI file, as `POST /flights/{id}`, the most particular first."""
+
+    def __init__(self, names: Sequence[str], prefix: str) -> None:
+        self._patterns = [(name, pattern(name)) for name in names]
+        self._prefix = prefix.encode()
+
+    def of(self, method: str, path: bytes) -> str:
+        rest = path.removeprefix(OPEN.encode()).removeprefix(self._prefix) if self._prefix else path
+        asked = f"{method} {rest.decode('latin-1') or '/'}"
+        return next((name for name, matches in self._patterns if matches.fullmatch(asked)), OTHER)
+
+
 class Series:
     """Of one operation."""
 
@@ -94,13 +107,11 @@ class Series:
 class Requests:
     """Requests by operation and status, and how long each took: from its head to the last byte handed to the kernel.
 
-    Operations are those of the OpenAPI file, as `POST /flights/{id}`, the most particular first: a path that a caller
-    thinks up makes no new series.
+    A path that a caller thinks up makes no new series.
     """
 
     def __init__(self, operations: Sequence[str] = (), prefix: str = "") -> None:
-        self._patterns = [(name, pattern(name)) for name in operations]
-        self._prefix = prefix.encode()
+        self._operations = Operations(operations, prefix)
         self._series: dict[str, Series] = {}
         self._known: dict[tuple[str, bytes], Series] = {}
 
@@ -129,9 +140,7 @@ class Requests:
     def _find(self, method: str, path: bytes) -> Series:
         if len(self._known) >= PATHS:
             self._known.clear()
-        rest = path.removeprefix(OPEN.encode()).removeprefix(self._prefix) if self._prefix else path
-        asked = f"{method} {rest.decode('latin-1') or '/'}"
-        name = next((name for name, matches in self._patterns if matches.fullmatch(asked)), OTHER)
+        name = self._operations.of(method, path)
         found = self._known[method, path] = self._series.setdefault(name, Series())
         return found
 

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,15 +76,35 @@ async def kept(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
 async def run(
     config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event, measures: Sequence[Measure]
 ) -> None:
+    if config.predictions is not None and config.spool:
+        from mawasu.serving.predictions import LoggedApp, Recorder
+
+        recorder = Recorder(config, config.predictions)
+        async with kept(recorder.keep()):
+            logged = partial(LoggedApp, config, config.predictions, recorder)
+            await cached(config, port, app, traffic, stop, [*measures, recorder.measure], logged)
+    else:
+        await cached(config, port, app, traffic, stop, measures, lambda app: app)
+
+
+async def cached(
+    config: Config,
+    port: int,
+    app: App,
+    traffic: Traffic,
+    stop: asyncio.Event,
+    measures: Sequence[Measure],
+    logged: Callable[[App], App],
+) -> None:
     if config.cache is None:
-        await listen(config, port, app, traffic, stop, measures)
+        await listen(config, port, logged(app), traffic, stop, measures)
         return
     from mawasu.serving.cached import CachedApp
 
     redis = shared_cache()
     async with kept(redis.keep()) if redis is not None else contextlib.nullcontext():
-        cached = CachedApp(app, config, config.cache, redis)
-        await listen(config, port, cached, traffic, stop, [*measures, cached.measure])
+        kept_app = CachedApp(app, config, config.cache, redis)
+        await listen(config, port, logged(kept_app), traffic, stop, [*measures, kept_app.measure])
 
 
 def shared_cache() -> Redis | None:
