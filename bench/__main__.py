@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.report import Report, machine
 
-NAMES = ("cli", "ledger", "run", "push", "swap", "cached")
+NAMES = ("cli", "ledger", "run", "push", "swap", "gateway", "cached", "client")
 
 
 def main() -> None:

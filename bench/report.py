@@ -15,13 +15,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was measured some times. `limit` is in the row's unit: what the goal allows."""
+    """One thing that was measured some times. Goals are in the row's unit: at most `limit`, at least `least`."""
 
     what: str
     values: tuple[float, ...]
     unit: str = "ms"
     limit: float | None = None
     note: str = ""
+    least: float | None = None
 
     @property
     def median(self) -> float:
@@ -29,10 +30,17 @@ class Row:
 
     @property
     def goal(self) -> str:
-        if self.limit is None:
+        if self.kept is None:
             return ""
-        kept = self.median <= self.limit
-        return f"{'≤' if kept else 'MISSED ≤'} {number(self.limit)}"
+        goal = f"≤ {number(self.limit)}" if self.limit is not None else f"≥ {number(self.least or 0)}"
+        return goal if self.kept else f"MISSED {goal}"
+
+    @property
+    def kept(self) -> bool | None:
+        """None when there is no goal."""
+        if self.limit is not None:
+            return self.median <= self.limit
+        return None if self.least is None else self.median >= self.least
 
 
 @dataclass
@@ -44,10 +52,17 @@ class Report:
     rows: list[Row] = field(default_factory=list)
 
     def add(
-        self, what: str, values: Sequence[float], *, unit: str = "ms", limit: float | None = None, note: str = ""
+        self,
+        what: str,
+        values: Sequence[float],
+        *,
+        unit: str = "ms",
+        limit: float | None = None,
+        least: float | None = None,
+        note: str = "",
     ) -> Row:
         """Values in the row's unit; `milliseconds` makes them of seconds."""
-        row = Row(what, tuple(values), unit, limit, note)
+        row = Row(what, tuple(values), unit, limit, note, least)
         self.rows.append(row)
         return row
 
@@ -76,10 +91,7 @@ class Report:
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        rows = [
-            {**asdict(row), "median": row.median, "kept": None if row.limit is None else row.median <= row.limit}
-            for row in self.rows
-        ]
+        rows = [{**asdict(row), "median": row.median, "kept": row.kept} for row in self.rows]
         return {"title": self.title, "lines": self.lines, "rows": rows}
 
 

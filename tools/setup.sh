@@ -10,6 +10,7 @@ command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v strace >/dev/null || missing="$missing strace"
 command -v setpriv >/dev/null || [ "$(uname)" != Linux ] || missing="$missing util-linux"
 command -v redis-server >/dev/null || missing="$missing redis-server"
+php -m 2>/dev/null | grep -qx redis || missing="$missing php-cli php-curl php-redis"
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ] && command -v apt-get >/dev/null; then
   if [ "$(id -u)" = 0 ]; then as_root=""; elif sudo -n true 2>/dev/null; then as_root="sudo"; else as_root="no"; fi

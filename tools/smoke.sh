@@ -16,10 +16,14 @@ trap finish EXIT
 
 rm -rf dist
 .venv/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
-wheel=$(ls "$root"/dist/*.whl)
-echo "wheel: $(basename "$wheel") ($(du -h "$wheel" | cut -f1))"
+.venv/bin/python -m build --wheel --no-isolation --outdir dist src/mawasu/client >/dev/null
+wheel=$(ls "$root"/dist/mawasu-[0-9]*.whl)
+client=$(ls "$root"/dist/mawasu_client-*.whl)
+echo "wheels: $(basename "$wheel") ($(du -h "$wheel" | cut -f1)), $(basename "$client") ($(du -h "$client" | cut -f1))"
 .venv/bin/uv venv -q "$work/env" --python .venv/bin/python
 VIRTUAL_ENV="$work/env" .venv/bin/uv pip install -q "$wheel"
+.venv/bin/uv venv -q "$work/caller" --python .venv/bin/python
+VIRTUAL_ENV="$work/caller" .venv/bin/uv pip install -q "$client"
 cd "$work"
 git config --global user.name "A stranger"
 git config --global user.email stranger@example.org
@@ -46,5 +50,13 @@ refused=$(curl -s -o /dev/null -w '%{http_code}' -H 'content-type: application/j
 answered=$(curl -s -o "$work/answer" -w '%{http_code}' -H "x-api-key: $key" -H 'content-type: application/json' -d "${request#* }" "$url")
 echo "without a key: $refused; with one: $answered $(cat "$work/answer")"
 [ "$refused" = 401 ] && [ "$answered" = 200 ]
+KEY="$key" "$work/caller/bin/python" - "${url%"${request%% *}"}" "$request" <<'PY'
+import json, os, sys
+from mawasu.client import Api
+path, _, body = sys.argv[2].partition(" ")
+with Api(sys.argv[1], key=os.environ["KEY"], timeout=5) as api:
+    answer = api.predict(json.loads(body), path=path)
+print("by mawasu-client:", answer.source, answer.value)
+PY
 ../env/bin/mawasu verify
 ../env/bin/mawasu down

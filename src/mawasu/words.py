@@ -44,6 +44,19 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Base of every word: immutable, compared by value, msgspec encodes it."""
 
 
+class Look(Value, frozen=True):
+    """A look at a data set's source: when (seconds since the epoch), the snapshot that was there, and what went wrong.
+
+    `mark` stands for the source's contents where its owner tells that without reading it (generations of objects);
+    "" where only reading tells.
+    """
+
+    at: float
+    digest: Digest | None = None
+    mark: str = ""
+    trouble: str = ""
+
+
 # ---------------------------------------------------------------------------------------------------- git
 
 
@@ -279,6 +292,36 @@ class RevisionStatus(Value, frozen=True):
     message: str = ""
 
 
+class Unit(Value, frozen=True):
+    """Whom a split keeps on one revision, as the gateway knows it of a request.
+
+    `consumer`: of the API key, or issuer and subject of the token where there is one. `claim`: the claim `name` of the
+    verified token. `header`: what the caller says in the header `name`. `cookie`: a browser, by mawasu's own cookie.
+    """
+
+    kind: Literal["consumer", "claim", "header", "cookie"]
+    name: str = ""
+
+
+class Share(Value, frozen=True):
+    """A revision and how many of 10,000 units it has."""
+
+    endpoint: Endpoint
+    weight: int
+
+
+class Split(Value, frozen=True):
+    """Revisions beside a site's own, each with its share of the units; the rest of them, and who has none, stay.
+
+    What a unit meets is decided by its hash with `salt`: growing shares move units away from the site's own revision
+    and nobody back to it, and another salt shuffles all.
+    """
+
+    unit: Unit
+    salt: str
+    shares: tuple[Share, ...]
+
+
 class Site(Value, frozen=True):
     """One address of the gateway: a feature in an environment, its OpenAPI document and who answers."""
 
@@ -287,6 +330,7 @@ class Site(Value, frozen=True):
     openapi: str  # the document's text (YAML or JSON)
     path: str  # its path in the repository, for messages
     endpoint: Endpoint
+    split: Split | None = None
 
     @property
     def prefix(self) -> str:

@@ -145,7 +145,7 @@ def test_a_path_that_data_lock_does_not_pin_is_refused(tmp_path: Path, store: Di
     [
         ("/no/such/file.csv", "there is no /no/such/file.csv"),
         ("data/a.csv", "is relative"),
-        ("gs://bucket/a.csv", "cannot be read from here"),
+        ("s3://bucket/a.csv", "cannot be read from here"),
         ("file://elsewhere/a.csv", "cannot be read from here"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from google.auth import aws, identity_pool
 from ruamel.yaml import YAML
 
-from mawasu.errors import MawasuError
+from mawasu.errors import MawasuError, SpecError
 from mawasu.gateway import swagger
 from mawasu.gateway.openapi import parse as parse_openapi
 from mawasu.spec import load
@@ -21,6 +21,7 @@ from tests.docs import reference
 from tests.docs.pages import PAGES, ROOT, Block, blocks, name
 
 WHOLE, PART = "yaml mawasu.yaml", "yaml part of mawasu.yaml"
+HERE = "yaml auth/openapi.yaml of one machine"
 LEAST = """\
 feature: churn
 training: {paths: [training/**], command: python training/train.py}
@@ -63,6 +64,13 @@ def test_an_openapi_file_of_a_page_compiles(block: Block) -> None:
     swagger.check(block.text, file=block.where)  # for Google Cloud too
 
 
+@pytest.mark.parametrize("block", of(HERE), ids=where)
+def test_an_openapi_file_that_only_one_machine_holds_compiles_there(block: Block) -> None:
+    parse_openapi(block.text, file=block.where)
+    with pytest.raises(SpecError):
+        swagger.check(block.text, file=block.where)
+
+
 @pytest.mark.parametrize("block", of("json credentials"), ids=where)
 def test_credentials_of_a_page_are_taken_by_googles_library(block: Block) -> None:
     told = json.loads(block.text)
@@ -101,8 +109,8 @@ def test_every_error_has_its_row_in_the_page_of_errors() -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    files = {WHOLE, PART, "yaml", "yaml auth/openapi.yaml", "yaml api/examples.yaml"}
-    known = files | {"python", "pycon", "sh", "ini", "json credentials", ""}
+    files = {WHOLE, PART, HERE, "yaml", "yaml auth/openapi.yaml", "yaml api/examples.yaml"}
+    known = files | {"php", "python", "pycon", "sh", "ini", "json credentials", ""}
     assert {block.info for page in PAGES for block in blocks(page)} <= known
 
 

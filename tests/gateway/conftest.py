@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from mawasu.gateway.certificate import Files
+from mawasu.gateway.edge import Edge
 from mawasu.home import Home
 from mawasu.platforms.local.gateway import LocalGateway
 from mawasu.platforms.local.keys import KeyRing
@@ -15,12 +19,13 @@ from tests.gateway.machinery import Backend, Processes, free_port
 class Stand:
     """A home with a running gateway, a key ring and as many back ends as a test asks for."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, edge: Edge | None = None, certificate: Files | None = None) -> None:
         self.directory = directory
         self.home = Home(directory / "home")
         self.processes = Processes()
         self.port = free_port()
-        self.gateway = LocalGateway(self.home, self.port, self.processes, threads=1)
+        self.edge = msgspec.structs.replace(edge or Edge(), port=self.port)
+        self.gateway = LocalGateway(self.home, self.edge, self.processes, certificate, threads=1)
         self.keys = KeyRing(self.home)
         self.backends: list[Backend] = []
 
@@ -35,13 +40,20 @@ class Stand:
             backend.close()
 
 
-@pytest.fixture(scope="module")
-def stand() -> Iterator[Stand]:
-    """One gateway for a whole module: its tests share it and leave it serving."""
+@contextlib.contextmanager
+def standing(edge: Edge | None = None, certificate: Files | None = None) -> Iterator[Stand]:
+    """A gateway that runs, at an edge of its own."""
     with tempfile.TemporaryDirectory(prefix="gw") as directory:
-        made = Stand(Path(directory))
+        made = Stand(Path(directory), edge, certificate)
         try:
             made.gateway.start()
             yield made
         finally:
             made.close()
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[Stand]:
+    """One gateway for a whole module: its tests share it and leave it serving."""
+    with standing() as made:
+        yield made

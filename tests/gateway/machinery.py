@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from mawasu.words import Endpoint, Site
@@ -97,6 +97,9 @@ class _Handler(socketserver.StreamRequestHandler):
             self.server.backend.seen.append(seen)
             if self.server.backend.hold is not None:
                 self.server.backend.hold.wait(20)
+            if self.server.backend.answer is not None:
+                self.server.backend.answer(self.wfile.write)
+                continue
             body = self.server.backend.says.encode()
             self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
 
@@ -116,6 +119,7 @@ class Backend:
         self.seen: list[Seen] = []
         self.connections: list[socket.socket] = []
         self.hold: threading.Event | None = None
+        self.answer: Callable[[Callable[[bytes], object]], None] | None = None  # writes another answer, as it is
         self._server = _Server(str(path), _Handler)
         self._server.backend = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -206,6 +210,11 @@ class Issuer:
         x, y = (encoded(value.to_bytes(32, "big")) for value in (numbers.x, numbers.y))
         return {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": self.kid, "x": x, "y": y}
 
+    @property
+    def public_pem(self) -> bytes:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self._key.public_key().public_bytes(serialization.Encoding.PEM, form)
+
     def claims(self, **changed: Any) -> dict[str, Any]:
         """What a good token says, with changes; a claim changed to None is left out."""
         now = int(time.time())
@@ -256,3 +265,26 @@ def document(jwks: Mapping[str, Any] | None = None, issuer: str = "https://issue
 
 def site(backend: Endpoint, text: str, feature: str = "flight-delay", environment: str = "production") -> Site:
     return Site(feature, environment, text, "auth/openapi.yaml", backend)
+
+
+def limited(limits: Mapping[str, int], costs: Mapping[str, Mapping[str, int]], jwks: Any = None) -> str:
+    """A document with a metric for each limit (calls a minute); `costs` of each path's GET by metric.
+
+    Every path may be called with a key, with a token (given `jwks`), or by anybody.
+    """
+    paths = [path.removeprefix("/").replace("/", "__") for path in costs]
+    named = ["key", "jwt"] if jwks else ["key"]
+    security: Any = [*({name: []} for name in named), {}]
+    described = json.loads(document(jwks, **dict.fromkeys(paths, security)))
+    for path, taken in costs.items():
+        described["paths"][path]["get"]["x-google-quota"] = {"metricCosts": dict(taken)}
+    described["x-google-management"] = {
+        "metrics": [{"name": name, "valueType": "INT64", "metricKind": "DELTA"} for name in limits],
+        "quota": {
+            "limits": [
+                {"name": f"{name}-limit", "metric": name, "unit": "1/min/{project}", "values": {"STANDARD": count}}
+                for name, count in limits.items()
+            ]
+        },
+    }
+    return json.dumps(described)

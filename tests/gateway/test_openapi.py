@@ -231,7 +231,6 @@ def test_a_scheme_that_cannot_be_held_is_a_fault(changes: dict[str, Any], words:
         ("paths: {/x: {$ref: '#/nothing'}}", "nothing stands at"),
         ("paths: {/x: {$ref: '#/paths/~1x'}}", "leads back to itself"),
         ("paths: {}", "describes no path"),
-        ("paths: {/x: {get: {security: [], x-google-quota: {}}}}", "not held by this gateway"),
         ("paths: {/x: {get: {security: [], x-google-audiences: a}}}", "belongs into an entry of"),
         ("paths: {/x: {get: {security: []}, x-google-backend: {deadline: 1}}}", "belongs to the whole document"),
         ("paths: {/x: {get: {security: [], x-google-backend: {deadline: -1}}}}", "expected seconds"),

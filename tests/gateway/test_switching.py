@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from mawasu.errors import PlatformError, SpecError
+from mawasu.gateway.edge import Edge
 from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
 from mawasu.platforms.local.gateway import LocalGateway, refresh_keys
 from mawasu.words import Endpoint, Site
@@ -108,21 +110,26 @@ def in_background(call_: Any) -> tuple[threading.Thread, list[Any]]:
     return thread, answers
 
 
-def test_twenty_switches_under_load_fail_no_request_and_close_no_connection(
+def test_two_hundred_swaps_of_routes_and_keys_fail_no_request_and_close_no_connection(
     stand: Stand, pair: tuple[Backend, Backend]
 ) -> None:
-    token = {"authorization": f"Bearer {ISSUER.token()}"}
-    with Caller(stand, {}) as plain, Caller(stand, token, "/t") as guarded:
-        for turn in range(20):
+    _, steady = stand.keys.create("steady", ["*"])
+    stand.gateway.refresh_keys()
+    token, key = {"authorization": f"Bearer {ISSUER.token()}"}, {"x-api-key": steady}
+    with Caller(stand, token, "/t") as guarded, Caller(stand, key, "/k") as keyed:
+        for turn in range(100):
             backend = pair[(turn + 1) % 2]
             # Every other document differs too, so routes, providers and clusters all change.
-            described: dict[str, Any] = {"open": [], "t": [{"jwt": []}], f"new{turn}": []}
+            described: dict[str, Any] = {"open": [], "t": [{"jwt": []}], "k": [{"key": []}], f"new{turn}": []}
             text = document({"keys": [ISSUER.jwk]}, **described)
             stand.gateway.switch([here(backend, text)])
-            assert opened(stand) == (200, backend.says)
             assert opened(stand, f"/new{turn}") == (200, backend.says)
             assert opened(stand, f"/new{turn - 1}")[0] == 404
-    assert (plain.wrong, guarded.wrong) == ([], [])
+            brief, opens = stand.keys.create("brief", ["*"])
+            stand.gateway.refresh_keys()
+            assert opened(stand, "/k", x_api_key=opens) == (200, backend.says)
+            stand.keys.revoke(brief.id)  # the next switch takes it away
+    assert (guarded.wrong, keyed.wrong) == ([], [])
 
 
 def test_a_request_under_way_is_finished_by_who_began_it(stand: Stand, pair: tuple[Backend, Backend]) -> None:
@@ -150,6 +157,23 @@ def test_a_key_opens_at_once_and_stops_at_once_and_no_connection_is_dropped(
             stand.keys.revoke(key.id)
             stand.gateway.refresh_keys()
             assert opened(stand, "/k", x_api_key=token)[0] == 400
+    assert caller.wrong == []
+
+
+def test_a_rotated_key_opens_until_its_grace_is_over(stand: Stand, pair: tuple[Backend, Backend]) -> None:
+    old, before = stand.keys.create("patient", ["flight-delay/*"])
+    new, after = stand.keys.rotate(old.id, grace=1.0)
+    over = time.time() + 1.0
+    stand.gateway.refresh_keys()
+    assert (new.consumer, new.grants) == (old.consumer, old.grants)
+
+    with Caller(stand, {"x-api-key": after}, "/k") as caller:
+        assert opened(stand, "/k", x_api_key=before)[0] == 200
+        assert stand.gateway.expire_keys(time.time()) <= over
+        eventually(lambda: time.time() > over, "the grace to be over")
+        stand.gateway.expire_keys(time.time())  # as the daemon does
+        assert opened(stand, "/k", x_api_key=before)[0] == 400
+        assert time.time() < over + 1.0
     assert caller.wrong == []
 
 
@@ -219,7 +243,7 @@ def test_a_replica_that_dies_fails_no_request_while_another_lives(stand: Stand, 
 def test_another_daemon_adopts_the_running_envoy(stand: Stand, pair: tuple[Backend, Backend]) -> None:
     child = stand.processes.children["gateway"].pid
     with Caller(stand, {}) as caller:
-        other = LocalGateway(stand.home, stand.port, stand.processes, threads=1)
+        other = LocalGateway(stand.home, Edge(port=stand.port), stand.processes, threads=1)
         other.start()
         other.switch([here(pair[1])])
     assert caller.wrong == []
@@ -249,7 +273,7 @@ def test_after_a_crash_of_envoy_the_same_sites_and_keys_are_served(stand: Stand,
 
 
 def test_another_port_moves_the_gateway(stand: Stand, pair: tuple[Backend, Backend]) -> None:
-    moved = LocalGateway(stand.home, free_port(), stand.processes, threads=1)
+    moved = LocalGateway(stand.home, Edge(port=free_port()), stand.processes, threads=1)
     try:
         moved.start()
         assert call(int(moved.url.rpartition(":")[2]), "GET", f"{AT}/open").body == "one"

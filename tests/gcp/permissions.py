@@ -111,6 +111,7 @@ BY_HAND = (
     "run.projects.locations.jobs.delete",
     "secretmanager.projects.secrets.delete",
     "servicemanagement.services.delete",
+    "servicemanagement.services.list",
     "serviceusage.services.batchEnable",
     "serviceusage.services.list",
     "storage.buckets.",

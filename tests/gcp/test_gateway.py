@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from mawasu.cli import keys
@@ -10,6 +11,7 @@ from mawasu.gateway import espv2
 from mawasu.google.call import Call
 from mawasu.google.client import Client, LostError
 from mawasu.google.faults import GoogleError
+from mawasu.words import Endpoint, Share, Split, Unit
 from tests.gcp.gateway_world import FEATURE, HOST, NAME, RUN, World, api, environ, world
 from tests.google.conftest import client, double, gcs  # noqa: F401 -- fixtures
 from tests.google.double import servicemanagement
@@ -94,6 +96,13 @@ def test_a_faulty_document_changes_nothing(google: World) -> None:
         google.gateway().switch([api(x=[{"key": []}, {}])])
     assert not google.double.requests[-1].id.startswith("run")
     assert not google.services
+
+
+def test_a_split_is_refused_before_anything_is_made(google: World) -> None:
+    split = Split(Unit("consumer"), "salt", (Share(Endpoint("r2"), 2000),))
+    with pytest.raises(PlatformError, match="cannot split"):
+        google.gateway().switch([msgspec.structs.replace(api(x=KEY), split=split)])
+    assert google.services == {}
 
 
 def test_what_endpoints_says_is_shown_and_an_error_of_it_stops_the_switch(

@@ -85,7 +85,7 @@ def test_the_plan_reads_as_sentences_and_changes_nothing(world: World) -> None:
 
 def test_secrets_without_a_value_come_with_the_command_that_gives_one(world: World) -> None:
     world.ready()
-    name = "mawasu-callback-production-MAPS_TOKEN"
+    name = "mawasu-callback--production--MAPS_TOKEN"
     assert f"gcloud secrets versions add {name} --data-file=- --project=acme-ml" in shown(world)
     world.infra.values.add(f"projects/acme-ml/secrets/{name}")
     assert name not in shown(world)
@@ -207,7 +207,7 @@ def test_a_production_build_leaves_the_deletion_of_secrets_to_a_person(world: Wo
     world.ready(wanted(), wanted("second", root="second"))
     report = world.apply(person=False)
     assert len(world.infra.triggers) == 3
-    assert "delete secret mawasu-second-production-MAPS_TOKEN" in said(report.waiting)
+    assert "delete secret mawasu-second--production--MAPS_TOKEN" in said(report.waiting)
     assert any("second" in name for name in world.infra.of(SECRETS, "secrets").items)
 
 
@@ -357,6 +357,10 @@ def serve(world: World) -> list[str]:
         deleted.append(request.params["name"].rpartition("/")[2])
         return world.double.operation(RUN, "v2", "projects/acme-ml/locations/europe-west1", dict)
 
+    @world.double.route("servicemanagement.googleapis.com", "servicemanagement.services.list")
+    def all_endpoints(request: Request) -> dict[str, Any]:
+        return {"services": [{"serviceName": one} for one in ("host.run.app", "else.run.app") if one not in deleted]}
+
     @world.double.route("servicemanagement.googleapis.com", "servicemanagement.services.delete")
     def endpoints(request: Request) -> dict[str, Any]:
         deleted.append(request.params["serviceName"])
@@ -400,6 +404,17 @@ def test_a_destroy_that_was_cut_off_goes_on_when_run_again(world: World) -> None
     again = everything(world.client, agree([wanted()]), records=True)
     assert destroy(world.client, again, pause=QUICK).error is None
     assert not world.infra.triggers
+
+
+def test_a_gateway_stays_until_its_endpoints_are_gone_for_they_are_known_from_it_alone(world: World) -> None:
+    deleted = serve(world)
+    world.ready()
+    host = "servicemanagement.googleapis.com"
+    world.double.faults.deny(host, "servicemanagement.services.delete", "projects/acme-ml", "DELETE", times=1)
+    assert destroy(world.client, everything(world.client, agree([wanted()]), records=False), pause=QUICK).error
+    assert deleted == []
+    assert not destroy(world.client, everything(world.client, agree([wanted()]), records=False), pause=QUICK).error
+    assert deleted == ["host.run.app", "callback--0gateway"]
 
 
 # ------------------------------------------------------------------------------------------------ speed

@@ -73,6 +73,10 @@ def _nothing_serves(world: World) -> None:
         name = "projects/acme-ml/locations/europe-west1/services/callback--0gateway"
         return {"services": [{"name": name, "uri": uri, "labels": {"managed-by": "mawasu"}}]}
 
+    @world.double.route("servicemanagement.googleapis.com", "servicemanagement.services.list")
+    def endpoints(request: Request) -> dict[str, Any]:
+        return {}
+
 
 def test_plan_shows_and_changes_nothing(mawasu: Mawasu, world: World) -> None:
     text = mawasu("plan")
@@ -105,7 +109,7 @@ def test_status_shows_hosts_and_what_waits_for_people(mawasu: Mawasu, world: Wor
     text = mawasu("status")
     assert "https://callback--0gateway-abc.a.run.app" in text
     assert "not served yet" in text
-    assert "no value yet: mawasu-second-staging-MAPS_TOKEN" in text
+    assert "no value yet: mawasu-second--staging--MAPS_TOKEN" in text
     assert json.loads(mawasu("status", "--json"))["hosts"]["second"] == ""
 
 

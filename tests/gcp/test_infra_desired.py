@@ -142,12 +142,12 @@ def test_a_secret_is_read_only_by_the_step_that_declares_it() -> None:
         for one in found.values()
         if one.name.startswith("secret/")
     }
-    assert readers["secret/mawasu-callback-production-HUB_TOKEN"] == {"training"}
-    assert readers["secret/mawasu-callback-staging-MAPS_TOKEN"] == {"api"}
+    assert readers["secret/mawasu-callback--production--HUB_TOKEN"] == {"training"}
+    assert readers["secret/mawasu-callback--staging--MAPS_TOKEN"] == {"api"}
 
 
 def test_previews_get_a_secret_only_when_somebody_made_one() -> None:
-    name = "mawasu-callback-preview-MAPS_TOKEN"
+    name = "mawasu-callback--preview--MAPS_TOKEN"
     assert not any("preview" in one for one in all_of() if "secret" in one)
     found = all_of(secrets=frozenset({name}))
     assert f"policy secret/{name}" in found
@@ -231,6 +231,17 @@ def test_names_fit_whatever_features_and_repositories_are_called() -> None:
     assert len(names.trigger("f" * 39, "e" * 39)) <= 64
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,63}", names.link(f"{'o' * 39}/{'r.' * 50}"))
     assert names.link("acme/a.b") != names.link("acme/a-b")
+
+
+PAIRS = st.tuples(st.from_regex(r"[ab][ab-]{0,5}", fullmatch=True), st.from_regex(r"[ab][ab-]{0,5}", fullmatch=True))
+
+
+@settings(max_examples=500)
+@given(st.lists(PAIRS, min_size=2, max_size=20, unique=True))
+def test_two_features_and_environments_never_share_a_name(pairs: list[tuple[str, str]]) -> None:
+    for named in (names.service, names.trigger, lambda feature, environment: names.secret(feature, environment, "S")):
+        assert len({named(*pair) for pair in pairs}) == len(pairs)
+    assert not {names.gateway(feature) for feature, _ in pairs} & {names.service(*pair) for pair in pairs}
 
 
 def test_what_costs_while_idle_is_said_and_nothing_else() -> None:

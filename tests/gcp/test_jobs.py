@@ -115,7 +115,7 @@ def test_a_link_inside_the_repository_is_laid_out_and_one_out_of_it_refused(benc
 
 
 def test_secrets_come_from_secret_manager_and_are_not_in_the_log(bench: Bench) -> None:
-    reference = "projects/acme/secrets/mawasu-callback-production-TOKEN/versions/latest"
+    reference = "projects/acme/secrets/mawasu-callback--production--TOKEN/versions/latest"
     bench.secrets[reference] = b"hush-hush"
     command = 'echo "it is $TOKEN"; printf %s "$TOKEN" > "$MAWASU_MODEL/x"'
     outcome = bench.run(command, secrets={"TOKEN": reference})

@@ -311,7 +311,7 @@ def test_a_change_by_another_in_between_is_kept(floor: Floor) -> None:
 
 def test_secrets_are_references_and_no_value_passes_through(floor: Floor) -> None:
     code = "import os\ndef predict(model, batch):\n    return [os.environ['MAPS_TOKEN'] for _ in batch]\n"
-    secret = "projects/acme/secrets/mawasu-late-production-MAPS_TOKEN"
+    secret = "projects/acme/secrets/mawasu-late--production--MAPS_TOKEN"
     spec = floor.spec(code, secrets={"MAPS_TOKEN": f"{secret}/versions/latest"})
     endpoint = floor.deploy(spec)
     body = floor.double.seen("services.create")[0].body

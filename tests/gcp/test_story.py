@@ -10,10 +10,13 @@ import pytest
 
 from mawasu.google.call import Call
 from mawasu.ledger.entries import BuildQueued, BuildTaken
+from mawasu.platforms.gcp.infra.converge import Given, destroy, everything, look
+from mawasu.platforms.gcp.infra.settings import agree
 from mawasu.words import Commit, Push, Result
 from tests.gcp.permissions import NEEDS, is_by_hand
-from tests.gcp.story import GCP, Google, google
+from tests.gcp.story import GCP, RUNNER, Google, google
 from tests.google.double.cloudbuild import cloudbuild_of
+from tests.google.double.run import run_of
 from tests.google.double.vertex import vertex_of
 from tests.story import texts
 from tests.story.conftest import living
@@ -209,6 +212,19 @@ def test_a_build_whose_run_died_is_started_again_once_and_then_given_up(started:
 
 
 # ------------------------------------------------------------------------------------------------ the same, locally
+
+
+def test_what_was_torn_down_is_gone_and_can_be_made_anew(started: Google) -> None:
+    world = started
+    scope = agree(world.features())
+    assert destroy(world.client, everything(world.client, scope, records=False), pause=0.01).error is None
+    assert everything(world.client, scope, records=False).changes == ()
+    assert not run_of(world.double).doors
+    plan = look(world.client, world.features(), Given(RUNNER))
+    assert {change.verb for change in plan.changes} <= {"create", "update"}
+    assert not any(change.by_hand for change in plan.changes)
+    world.apply()
+    world.push("main")
 
 
 class Both:

@@ -17,10 +17,19 @@ SLOW_PID = "import os, time\ndef predict(model, batch): time.sleep(0.05); return
 MODEL = "import array\ndef load(directory): return array.array('b', bytes(100 * 2**20))\n"
 
 
-def children(replica: Replica) -> list[int]:
-    assert replica.worker is not None
-    pid = replica.worker.pid
+def below(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def family(replica: Replica) -> list[int]:
+    """The keeper, who loaded, and the workers."""
+    assert replica.worker is not None
+    (loaded,) = below(replica.worker.pid)
+    return [replica.worker.pid, loaded, *below(loaded)]
+
+
+def children(replica: Replica) -> list[int]:
+    return family(replica)[2:]
 
 
 def proportional(pid: int) -> int:
@@ -41,8 +50,7 @@ def test_the_model_is_in_memory_once(replica: Replica) -> None:
     replica.ready(MODEL + "def predict(model, batch): return [sum(model[::4096])] * len(batch)", workers=4)
     eventually(lambda: replica.metric("workers") == 4)
     replica.ask_all([{}] * 32, callers=16)
-    assert replica.worker is not None
-    together = sum(proportional(pid) for pid in (replica.worker.pid, *children(replica)))
+    together = sum(map(proportional, family(replica)))
     assert 100 * 2**20 < together < 180 * 2**20
 
 
@@ -138,7 +146,7 @@ def test_a_worker_that_grows_is_replaced_between_two_answers(replica: Replica) -
 def test_workers_end_with_their_keeper(replica: Replica) -> None:
     replica.ready(PID, workers=3)
     eventually(lambda: len(children(replica)) == 3)
-    pids = children(replica)
+    pids = family(replica)[1:]
     assert replica.worker is not None
     replica.worker.kill()
     replica.worker.wait()

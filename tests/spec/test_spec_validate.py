@@ -75,7 +75,11 @@ ONE_FAULT = {
     ),
     "a source of no kind": (changed("{files: data/*.csv}", "{}"), "expected one of `files`, `path`"),
     "data outside as files": (changed("data/*.csv", "/srv/a.csv"), "data outside the repository is given as `path:`"),
-    "data in a cloud": (changed("data/*.csv", "gs://b/*.csv"), "not built yet: data from `gs://`"),
+    "data in a cloud as files": (changed("data/*.csv", "gs://b/*.csv"), "give a gs:// URI as `path:`"),
+    "a pattern in a cloud": (
+        changed("{files: data/*.csv}", "{path: gs://b}"),
+        "expected `gs://BUCKET/PREFIX-OR-OBJECT`",
+    ),
     "a relative outside path": (
         changed("{files: data/*.csv}", "{path: data/a}"),
         "`files:` names files of the repository",
@@ -137,10 +141,23 @@ ONE_FAULT = {
     ),
     "network as a word": (changed("cpu: 2", "network: yes"), "found `yes`, expected `true` or `false`"),
     "groups": (changed("    row: id", "    row: id\n    groups: {by: a}"), "data.resumes.groups: not built yet"),
-    "refresh": (changed("    row: id", "    row: id\n    refresh: daily"), "data.resumes.refresh: not built yet"),
     "a cache without a time": (changed("scale: {min: 1}", "cache: {warm: 9}"), "api.cache: `ttl` is missing"),
     "a cache of changes": (changed("scale: {min: 1}", "cache: {ttl: 10m, methods: [PUT]}"), "api.cache.methods[0]"),
     "a cache by no header": (changed("scale: {min: 1}", "cache: {ttl: 10m, vary: [a b]}"), "api.cache.vary[0]"),
+    "refresh of files": (
+        changed("    row: id", "    row: id\n    refresh: daily"),
+        "data.resumes.refresh: files of the repository change by pushes",
+    ),
+    "refresh without a branch": (
+        changed("{files: data/*.csv}", "{path: /srv/a.csv}")
+        .replace("    row: id", "    row: id\n    refresh: daily")
+        .replace("{branch: production}", "{branch: release/*}"),
+        "data.resumes.refresh: there is no one branch that its commits could go to",
+    ),
+    "refresh, but how often": (
+        changed("    row: id", "    row: id\n    refresh: often"),
+        "data.resumes.refresh: found `often`, expected `hourly`, `daily`, `weekly`, or a time such as `6h`",
+    ),
     "params without JSON": (
         changed("timeout: 1h", "params: {a: [.nan]}"),
         "training.params.a[0]: found the number `.nan`",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mawasu.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
+    from mawasu.data.reach import Reach
     from mawasu.executor.build import Shop
     from mawasu.executor.records import CloudRecords
     from mawasu.google.client import Client
@@ -51,6 +52,15 @@ def runner(client: Client, home: Home, repository: str, tempo: Tempo | None = No
     runs = CloudBuildRuns(client, at, os.environ.get("BUILD_ID", ""))
     outfit = _Outfit(client, at, home, records, runs, repository, tempo or Tempo())
     return Runner(home, records, runs, outfit, say=lambda line: say(safe(line)))
+
+
+def reach(client: Client, at: Cloud) -> Reach:
+    """On Google Cloud data lies in buckets: in any that mawasu-build was given to read, never in mawasu's own."""
+    from mawasu.data.reach import CLOUD, Reach
+    from mawasu.platforms.gcp import names
+
+    own = {at.bucket, *(names.beside(at.bucket, what) for what in names.BUCKETS)}
+    return Reach((CLOUD,), frozenset(own), client)
 
 
 class _Outfit:
@@ -104,7 +114,7 @@ class _Outfit:
             workshop=platform,
             live=Live(platform.services, sites, partial(is_walked, runs=self._runs), client.id_token),
             secrets=partial(references, client, self._cloud, feature),
-            data_roots=(),
+            reach=reach(client, self._cloud),
             bring=self._bring,
             check_api=partial(swagger.check, keys=chosen.gateway.keys),
             told=partial(self._tell, feature),

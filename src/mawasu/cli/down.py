@@ -17,6 +17,7 @@ def down(keep_serving: bool, as_json: bool) -> None:
     from mawasu.cli.context import home
     from mawasu.cli.output import emit, say
     from mawasu.daemon.lock import is_held
+    from mawasu.gateway.edge import CERTIFICATE
     from mawasu.platforms.local.process import is_there, shut_down
 
     up = is_held(home())
@@ -28,6 +29,7 @@ def down(keep_serving: bool, as_json: bool) -> None:
         # What ran is written down with its secrets, for a supervisor that is killed; now nothing is to come back by
         # itself, and `mawasu up` starts what the ledgers say.
         shutil.rmtree(home().run / "processes", ignore_errors=True)
+        (home().gateway / CERTIFICATE).unlink(missing_ok=True)  # it holds the private key
     if as_json:
         emit({"daemon": up, "served": served, "serves_on": served and keep_serving})
     elif not up and not served:

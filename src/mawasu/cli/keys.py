@@ -19,11 +19,13 @@ class Ring(Protocol):
 
     def list(self) -> Sequence[PublicKey]: ...
 
+    def rotate(self, name: str, grace: float) -> tuple[PublicKey, str]: ...
+
     def revoke(self, name: str) -> PublicKey: ...
 
 
 def register(verbs: Verbs) -> None:
-    keys = verbs.group("keys", "Create, list and revoke API keys.")
+    keys = verbs.group("keys", "Create, list, rotate and revoke API keys.")
     verb = keys.add("create", create, "Create a key; it is shown this once and kept nowhere.")
     verb.add_argument("consumer", help="Who will use it; shown in the access log.")
     help = "feature/environment it opens; either may be `*`; may be said again."
@@ -31,6 +33,11 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--expires-in", dest="days", type=float, help="Days until it expires.")
     _common(verb)
     _common(keys.add("list", list_keys, "List the keys that are valid."))
+    verb = keys.add("rotate", rotate, "Replace a key by another; the old one stays valid for a while.")
+    verb.add_argument("key", help="Its id.")
+    help = "Hours for which the old key stays valid (default: 24)."
+    verb.add_argument("--grace", dest="hours", type=_hours, default=24.0, metavar="HOURS", help=help)
+    _common(verb)
     verb = keys.add("revoke", revoke, "Revoke a key: it opens nothing from now on.")
     verb.add_argument("key", help="Its id.")
     _common(verb)
@@ -45,20 +52,34 @@ def _common(verb: Verb) -> None:
 def create(consumer: str, grant: list[str] | None, days: float | None, records: str | None, as_json: bool) -> None:
     import time
 
-    import msgspec
-
-    from mawasu.cli.output import emit, note, say
-
     expires = time.time() + days * 86400 if days is not None else None
     with _ring(records) as ring:
         public, token = ring.create(consumer, tuple(grant or ["*/*"]), expires)
     _refresh(records)
+    _show(public, token, records, as_json)
+
+
+def rotate(key: str, hours: float, records: str | None, as_json: bool) -> None:
+    from mawasu.cli.output import note
+
+    with _ring(records) as ring:
+        public, token = ring.rotate(key, hours * 3600)
+    _refresh(records)
+    _show(public, token, records, as_json)
+    note(f"key {key} is valid for {hours:g} h more.")
+
+
+def _show(public: PublicKey, token: str, records: str | None, as_json: bool) -> None:
+    import msgspec
+
+    from mawasu.cli.output import emit, note, say
+
     if as_json:
         emit({**msgspec.to_builtins(public), "key": token})
         return
     say(token)  # alone on standard output, so that KEY=$(mawasu keys create …) works
     note(
-        f"key {public.id} for {consumer} opens {', '.join(public.grants)}; "
+        f"key {public.id} for {public.consumer} opens {', '.join(public.grants)}; "
         f"send it as the header x-api-key{_when(records)}. It is not shown again."
     )
 
@@ -87,6 +108,16 @@ def revoke(key: str, records: str | None, as_json: bool) -> None:
         emit({"revoked": key})
     else:
         say(f"key {key} is revoked{_when(records)}")
+
+
+def _hours(text: str) -> float:
+    """Raises ArgumentTypeError, as argparse wants it."""
+    import argparse
+
+    value = float(text)
+    if not 0 <= value <= 24 * 366:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0…{24 * 366}")
+    return value
 
 
 def _bucket(records: str | None) -> str:

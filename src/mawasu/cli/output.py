@@ -31,6 +31,11 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def warn(text: str) -> None:
+    """What is wrong without stopping anything: one line, beside the answer."""
+    note(colour(f"warning: {safe(text)}", "yellow", sys.stderr))
+
+
 def emit(value: Any) -> None:
     """The `--json` form: one JSON value."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str), flush=True)
@@ -41,7 +46,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
     if not rows:
         say(empty)
         return
-    texts = [[safe(str(cell)).replace("\n", " ") for cell in row] for row in rows]
+    texts = [[safe(str(cell)).replace("\n", " · ") for cell in row] for row in rows]
     widths = [max(_width(row[i]) for row in [list(headers), *texts]) for i in range(len(headers))]
     say(colour(_row([header.upper() for header in headers], widths), "dim"))
     for row in texts:

@@ -15,6 +15,8 @@ def reconcile() -> None:
     from mawasu.cli.output import safe, say
     from mawasu.git.repository import init_bare
     from mawasu.google.client import Client
+    from mawasu.google.storage import Bucket
+    from mawasu.platforms.gcp.keys import KeySets
     from mawasu.platforms.gcp.runs import Branches, CloudBuildRuns
     from mawasu.runner.reconcile import reconcile as due
 
@@ -26,5 +28,6 @@ def reconcile() -> None:
         for line in due(run, Branches(client, at), CloudBuildRuns(client, at, "").retry):
             say(safe(line))
             said = True
+        KeySets(client, at.published, Bucket(client, at.bucket)).refresh()  # without those whose time is over
     if not said:
         say("nothing is due")

@@ -31,34 +31,54 @@ def register(verbs: Verbs) -> None:
 
 def status(records: str | None, as_json: bool) -> None:
     from mawasu.cli import context
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.output import emit, say, warn
     from mawasu.executor.records import LocalRecords
 
     at = context.records(records)
     here = isinstance(at, LocalRecords)
-    rows = judged(at, _running() if here else None)
+    states = _states(at)
+    rows = judged(states, _running() if here else None)
     up = context.is_up() if here else None
     if as_json:
         where = {"up": up, "home": str(context.home().path)} if here else {"records": at.place}
-        emit({**where, "environments": rows})
+        emit({**where, "environments": rows, "refresh": refreshed(states)})
         return
     say(_place(up) if here else f"by the records in {at.place}; they do not tell how the services are")
+    for line in (up or {}).get("warnings", []):
+        warn(line)
+    for look in refreshed(states):
+        if look["trouble"]:
+            warn(f"{look['feature']}: data set {look['data']} is not refreshed: {look['trouble']}")
     _table(rows)
 
 
-def judged(records: Records, running: Mapping[str, RevisionStatus] | None) -> list[dict[str, Any]]:
-    """Every environment. `running`: the revisions that run, by name; None where that is not known."""
+def _states(records: Records) -> dict[str, State]:
+    """Of every feature."""
     from concurrent.futures import ThreadPoolExecutor
 
     names = records.features()
     with ThreadPoolExecutor(8) as pool:
-        states = pool.map(lambda name: records.ledger(name).state(), names)
-        return [
-            {"feature": name, **judge(state, environment, running)}
-            for name, state in zip(names, states, strict=True)
-            for environment in state.environments.values()
-            if not environment.gone
-        ]
+        return dict(zip(names, pool.map(lambda name: records.ledger(name).state(), names), strict=True))
+
+
+def judged(states: Mapping[str, State], running: Mapping[str, RevisionStatus] | None) -> list[dict[str, Any]]:
+    """Every environment. `running`: the revisions that run, by name; None where that is not known."""
+    return [
+        {"feature": name, **judge(state, environment, running)}
+        for name, state in states.items()
+        for environment in state.environments.values()
+        if not environment.gone
+    ]
+
+
+def refreshed(states: Mapping[str, State]) -> list[dict[str, Any]]:
+    """The last look at the source of every data set with `refresh`, and what went wrong ("": nothing)."""
+    return [
+        {"feature": feature, "data": name.partition("/")[0], "branch": name.partition("/")[2], "looked": look.at}
+        | {"digest": look.digest, "trouble": look.trouble}
+        for feature, state in states.items()
+        for name, look in sorted(state.looks.items())
+    ]
 
 
 def _place(up: dict[str, Any] | None) -> str:

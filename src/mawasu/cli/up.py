@@ -3,64 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mawasu.cli.arguments import Verbs, whole
+
+if TYPE_CHECKING:
+    from mawasu.home import Home
 
 
 def register(verbs: Verbs) -> None:
     verb = verbs.add("up", up, "Start mawasu here; in a git repository, also make it a place to push to.")
     verb.add_argument("--project", help="Make an empty project of this name (on a server).")
-    verb.add_argument("--port", type=whole(1, 65535), help="The gateway's port on loopback (8080; remembered).")
     verb.add_argument("--builds", type=whole(1), help="How many builds at once (2; remembered).")
-    help = "A directory below which data sets with a `path:` may lie (remembered); may be said again."
-    verb.add_argument("--data", type=Path, action="append", help=help)
+    help = "A directory, or gs://BUCKET/PREFIX, below which data sets with a `path:` may lie (remembered); repeatable."
+    verb.add_argument("--data", action="append", metavar="PLACE", help=help)
     help = "Where answers are kept for all replicas, as redis://[user:password@]host (remembered; `none`: nowhere)."
     verb.add_argument("--redis", metavar="URL", help=help)
     help = "A port on loopback where Prometheus reads the metrics of all replicas (remembered; 0: none)."
     verb.add_argument("--metrics", metavar="PORT", type=whole(0, 65535), help=help)
     verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
     verb.json()
+    gateway = verb.add_argument_group("the gateway, all remembered")
+    gateway.add_argument("--port", type=whole(1, 65535), help="Its port (8080).")
+    gateway.add_argument(
+        "--host", metavar="ADDRESS", help="Its IP address (127.0.0.1); any other than loopback needs TLS."
+    )
+    help = "Its certificate and chain, in PEM; read again when it changes."
+    gateway.add_argument("--tls-cert", dest="tls_cert", type=Path, metavar="FILE", help=help)
+    gateway.add_argument("--tls-key", dest="tls_key", type=Path, metavar="FILE", help="The certificate's private key.")
+    help = "No TLS, whatever the address: for one behind a load balancer that ends TLS."
+    gateway.add_argument("--plain", action="store_true", help=help)
+    help = "Tell browsers to come by TLS alone for so long (0: say nothing)."
+    gateway.add_argument("--hsts", type=whole(0), metavar="SECONDS", help=help)
+    help = "How many load balancers in front append to X-Forwarded-For (0)."
+    gateway.add_argument("--trusted-hops", dest="trusted_hops", type=whole(0), metavar="N", help=help)
 
 
-def up(
-    project: str | None,
-    port: int | None,
-    builds: int | None,
-    data: list[Path] | None,
-    redis: str | None,
-    metrics: int | None,
-    trust_pushers: bool,
-    as_json: bool,
-) -> None:
+def up(project: str | None, trust_pushers: bool, as_json: bool, **options: Any) -> None:
+    """`options`: what is remembered, by the names of `Said`."""
     from mawasu.cli.context import home, is_up
-    from mawasu.cli.output import emit, say
+    from mawasu.cli.output import emit, say, warn
     from mawasu.errors import UsageError
 
     running = is_up()
     started = running is None
-    if running is not None and any(told is not None for told in (port, builds, data, redis, metrics)):
+    if running is not None and any(value is not None and value is not False for value in options.values()):
         raise UsageError("mawasu is up already, with what it was told then", "`mawasu down --keep-serving` first")
-    found = running or start(port, builds, data, redis, metrics, trust_pushers)
+    found = running or start(trust_pushers, **options)
     remote = _project(project)
     if as_json:
         emit({**found, "home": str(home().path), "started": started, "remote": str(remote) if remote else None})
         return
     say(f"mawasu is up{'' if started else ' already'}: {found['url']}  (home {home().path})")
+    for line in found["warnings"]:
+        warn(line)
     if remote is not None:
         say(f"push to it:  git push {_name_of_remote(remote)}")
     else:
         say("in a repository with a mawasu.yaml, `mawasu up` makes it a project; `mawasu init NAME` writes a first one")
 
 
-def start(
-    port: int | None,
-    builds: int | None,
-    data: list[Path] | None,
-    redis: str | None,
-    metrics: int | None,
-    trust_pushers: bool,
-) -> dict[str, Any]:
+def start(trust_pushers: bool, **options: Any) -> dict[str, Any]:
     """Start the daemon detached from this terminal; return what it says when it is ready."""
     import json
     import os
@@ -68,19 +71,10 @@ def start(
     import sys
 
     from mawasu.cli.context import home
-    from mawasu.daemon.settings import Settings, load, save
     from mawasu.errors import MawasuError, PlatformError
 
     at = home()
-    known = load(at)
-    roots = tuple(str(path.absolute()) for path in data) if data else known.data
-    kept = known.redis if redis is None else _redis(redis)
-    save(
-        at,
-        Settings(
-            port or known.port, builds or known.builds, roots, kept, known.metrics if metrics is None else metrics
-        ),
-    )
+    _remember(at, options)
     reading, writing = os.pipe()
     log = (at.path / "daemon.log").open("ab")
     trust = "trust" if trust_pushers else "sandbox"
@@ -99,6 +93,36 @@ def start(
         error.exit_status = said["exit_status"]
         raise error
     return said
+
+
+def _remember(at: Home, options: dict[str, Any]) -> None:
+    """Keep what was said for the daemon that starts now and for later ones; nothing is kept that could not work."""
+    from mawasu.daemon.settings import Said, load, save, told
+    from mawasu.platforms.local.tls import read
+
+    paths: dict[str, Any] = {
+        name: str(path.absolute()) for name in ("tls_cert", "tls_key") if (path := options.pop(name))
+    }
+    roots = tuple(_root(place) for place in options.pop("data") or ()) or None
+    if (url := options.pop("redis")) is not None:
+        options["redis"] = _redis(url)
+    settings = told(load(at), Said(data=roots, **paths, **options))
+    if paths and settings.tls:
+        read(settings.tls)
+    save(at, settings)
+
+
+def _root(place: str) -> str:
+    from mawasu.data.reach import is_cloud
+    from mawasu.errors import UsageError
+    from mawasu.spec.units import Refused, outside
+
+    if not is_cloud(place):
+        return str(Path(place).absolute())
+    try:
+        return outside(place.rstrip("/"))
+    except Refused as refused:
+        raise UsageError(f"--data {place}: expected {refused.expected}", refused.hint) from refused
 
 
 def _redis(url: str) -> str:

@@ -23,7 +23,8 @@ def main() -> int:
         return error.exit_status
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stopped.set())
-    _tell(int(fd), {"url": daemon.platform.gateway.url, "pid": os.getpid()})
+    gateway = daemon.platform.gateway
+    _tell(int(fd), {"url": gateway.url, "warnings": gateway.warnings(), "pid": os.getpid()})
     daemon.stopped.wait()
     daemon.stop()
     # Builds under way are resumed by the next start, exactly as after a kill; waiting for them would help nobody.

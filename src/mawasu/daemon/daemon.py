@@ -15,7 +15,9 @@ from mawasu.daemon.exporter import Exporter
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes
-from mawasu.daemon.settings import load
+from mawasu.daemon.refresh import refreshing
+from mawasu.daemon.settings import check, load
+from mawasu.data.reach import Reach
 from mawasu.errors import MawasuError, UsageError
 from mawasu.executor.build import Shop
 from mawasu.executor.commit import git_dir
@@ -38,6 +40,9 @@ from mawasu.words import Push, Result
 TICK = 5.0
 """Seconds between looks: the supervisor, expiry, branches whose hook was missed, watched remotes that are due."""
 
+LOOK = 1.0
+"""Seconds between looks at which data sets are due. Where nothing is, that is one look into each ledger."""
+
 
 class Daemon:
     """`start` returns when pushes are taken and everything that was served is served again."""
@@ -46,8 +51,11 @@ class Daemon:
         self.home = home
         self._lock_file = lock(home)
         settings = load(home)
+        check(settings)
         self.log = FileLog(home.path / "daemon.log")
-        self.platform = LocalPlatform(home, port=settings.port, trust_pushers=trust_pushers, redis=settings.redis)
+        self.platform = LocalPlatform(
+            home, edge=settings.edge, certificate=settings.tls, redis=settings.redis, trust_pushers=trust_pushers
+        )
         records = LocalRecords(home)
         self.ledgers = Ledgers(records)
         live = Live(self.platform.services, Sites(self.platform.gateway))
@@ -57,7 +65,7 @@ class Daemon:
             self.platform,
             live,
             self.platform.secrets.resolve,
-            tuple(Path(path) for path in settings.data),
+            Reach(settings.data),
         )
         self.queue = Queue(settings.builds, self._bug)
         self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)
@@ -65,6 +73,7 @@ class Daemon:
         self.control = Control(home.daemon_socket, self._answer, self.log)
         self.exporter = Exporter(home, settings.metrics) if settings.metrics else None
         self.stopped = threading.Event()
+        self._warned: list[str] = []
         self._watched: dict[str, tuple[float, Watcher]] = {}  # project → when to look again
 
     def start(self) -> None:
@@ -78,6 +87,8 @@ class Daemon:
         if self.exporter is not None:
             self.exporter.start()
         threading.Thread(target=self._tick, name="tick", daemon=True).start()
+        threading.Thread(target=self._refresh, name="refresh", daemon=True).start()
+        threading.Thread(target=self._collect, name="predictions", daemon=True).start()
         threading.Thread(target=_warm, name="warm", daemon=True).start()
 
     def stop(self) -> None:
@@ -97,23 +108,57 @@ class Daemon:
                 self._take(push)
 
     def _tick(self) -> None:
-        while not self.stopped.wait(TICK):
+        nap = TICK
+        while not self.stopped.wait(nap):
+            nap = TICK
             try:
+                now = time.time()
+                nap = min(TICK, self.platform.gateway.expire_keys(now) - now)
                 ensure_running(self.home)  # a killed supervisor took all it ran with it; the next one starts it again
+                self._certificate()
                 self.converge.expire()
                 self.converge.mend()
-                self._collect_predictions()
                 self._poll()
                 self.scan()
                 self.pushes.resume()
             except MawasuError as error:
                 self.log.write(f"tick: {error}")
 
-    def _collect_predictions(self) -> None:
+    def _collect(self) -> None:
+        """The prediction log, on a thread of its own: writing a large spool as Parquet keeps nothing else waiting."""
         from mawasu.platforms.local.predictions import collect  # pyarrow takes a while to load
 
-        if self.home.predictions.is_dir():
-            collect(self.home)
+        said = ""
+        while not self.stopped.wait(TICK):
+            try:
+                collect(self.home)
+            except (OSError, ValueError) as error:  # a full disk, a file that was damaged; Arrow's errors are of these
+                if str(error) != said:
+                    self.log.write(f"prediction log: {error}")
+                said = str(error)
+
+    def _refresh(self) -> None:
+        """New data, on a thread of its own: reading a large source keeps nothing else waiting."""
+        refresh = refreshing(self.shop)
+        while not self.stopped.wait(LOOK):
+            try:
+                for line in refresh.run(self.ledgers.all(), time.time()):
+                    self.log.write(line)
+                    self.scan()  # it may say that a branch has moved
+            except MawasuError as error:
+                self.log.write(f"refresh: {error}")
+
+    def _certificate(self) -> None:
+        """Take a renewed certificate; what is wrong at the edge is logged once and shown by `status`."""
+        before = self.platform.gateway.certificate
+        self.platform.gateway.refresh_certificate()
+        if (now := self.platform.gateway.certificate) != before and now is not None:
+            self.log.write(f"gateway: another certificate is served, for {', '.join(now.names)}")
+        warnings = self.platform.gateway.warnings()
+        for line in warnings:
+            if line not in self._warned:
+                self.log.write(f"gateway: {line}")
+        self._warned = warnings
 
     def _poll(self) -> None:
         """Look at the followed remotes that are due; what moved there is found by the scan that comes next."""
@@ -144,6 +189,7 @@ class Daemon:
                 yield {
                     "pid": os.getpid(),
                     "url": self.platform.gateway.url,
+                    "warnings": self.platform.gateway.warnings(),
                     "limiter": self.platform.limiter,
                     "sandbox": self.platform.sandbox.name,
                 }

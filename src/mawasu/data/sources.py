@@ -1,4 +1,4 @@
-"""Where data comes from: files of the commit, or a path outside it that `data.lock` pins."""
+"""Where data comes from: files of the commit, or a path or bucket outside it that `data.lock` pins."""
 
 from __future__ import annotations
 
@@ -7,64 +7,78 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
 
 from mawasu.data.disk import room_for
+from mawasu.data.objects import listed
+from mawasu.data.reach import Reach, is_cloud, local
 from mawasu.errors import StepError
 from mawasu.spec.data_lock import Locked
 
 if TYPE_CHECKING:
     from mawasu.ports import Store
     from mawasu.spec.feature import DataSet, Feature
-    from mawasu.words import Digest
+    from mawasu.words import Digest, Look
 
 _RELOCK = "run `mawasu data lock` and commit data.lock"
 
 
+class Snapshot(NamedTuple):
+    """What a source held when it was read. `mark`: see `words.Look`."""
+
+    locked: Locked
+    mark: str = ""
+
+
 def make_snapshot(
-    data: DataSet, root: Path | None, store: Store, locked: Digest | None, roots: Sequence[Path] | None = None
+    data: DataSet,
+    root: Path | None,
+    store: Store,
+    locked: Digest | None,
+    reach: Reach = Reach(),  # noqa: B008 - a frozen value
 ) -> Digest:
     """Store the data set's files and return the digest of that directory.
 
     `root`: where the feature's files are laid out (for `files:`). `locked`: what data.lock says (for `path:`); if the
-    store holds it, the path is not even looked at, so an old commit stays reproducible. `roots`: the directories below
-    which a `path:` may lie (None: anywhere), because a pusher must not read what the daemon can. Raises StepError.
+    store holds it, the path is not even looked at, so an old commit stays reproducible. `reach`: what may be read,
+    because a pusher must not read what the daemon can. Raises StepError.
     """
-    outside = data.source.path is not None
-    if outside and locked is None:
+    if data.source.path is None:
+        return _store(data, root, store)[0]
+    if locked is None:
         raise StepError(f"data set {data.name} reads {data.source.path}, which data.lock does not pin", _RELOCK)
-    if outside and locked is not None and store.has(locked):
+    if store.has(locked):
         return locked
-    if outside and roots is not None:
-        _check_roots(data, roots)
-    found, _ = _store(data, root, store)
-    if outside and found != locked:
+    found = take(data, store, reach).locked.digest
+    if found != locked:
         hint = f"{_RELOCK}, or bring the locked data back"
         raise StepError(f"data set {data.name}: {data.source.path} is now {found}, data.lock says {locked}", hint)
     return found
 
 
-def _check_roots(data: DataSet, roots: Sequence[Path]) -> None:
+def take(data: DataSet, store: Store, reach: Reach, last: Look | None = None) -> Snapshot:
+    """Store what lies at the data set's `path:` now.
+
+    `last`: an earlier look; where its mark tells that nothing has changed, nothing is read. Raises StepError.
+    """
     assert data.source.path is not None
-    path = _path_of(data.name, data.source.path).resolve()
-    if not any(path.is_relative_to(root.resolve()) for root in roots):
-        raise StepError(
-            f"data set {data.name}: {data.source.path} is not below a directory that may be read here",
-            f"whoever runs mawasu here allows it with `mawasu up --data {path.parent}`",
-        )
+    reach.check(data)
+    if not is_cloud(data.source.path):
+        digest, sizes = _store(data, None, store)
+        return Snapshot(Locked(digest, sum(sizes), len(sizes)))
+    with reach.google() as client, room_for(f"data set {data.name}"):
+        found = listed(data.name, data.source.path, client)
+        known = last.digest if last is not None and last.mark == found.mark else None
+        digest = known if known is not None and store.has(known) else found.store(store)
+        return Snapshot(Locked(digest, found.bytes, found.files), found.mark)
 
 
 def lock(feature: Feature, store: Store) -> Mapping[str, Locked]:
     """The entries of data.lock: every data set of the feature with a `path:`, stored as it is now."""
-    entries = {}
-    for data in feature.data:
-        if data.source.path is not None:
-            digest, sizes = _store(data, None, store)
-            entries[data.name] = Locked(digest, sum(sizes), len(sizes))
-    return entries
+    outside = [data for data in feature.data if data.source.path is not None]
+    return {data.name: take(data, store, Reach()).locked for data in outside}
 
 
 def _store(data: DataSet, root: Path | None, store: Store) -> tuple[Digest, list[int]]:
@@ -94,14 +108,14 @@ def lay_out(data: DataSet, root: Path | None, stage: Path) -> None:
 
 def _files(data: DataSet, root: Path | None) -> dict[str, Path]:
     if data.source.path is not None:
-        return _outside(data.name, data.source.path)
+        return _outside(data)
     if root is None or not data.source.files:
         raise StepError(f"data set {data.name} has neither files nor a path", "give it a source in mawasu.yaml")
     return _inside(data.name, data.source.files, root)
 
 
-def _outside(data: str, given: str) -> dict[str, Path]:
-    named = _path_of(data, given)
+def _outside(of: DataSet) -> dict[str, Path]:
+    data, given, named = of.name, of.source.path, local(of)
     path = named.resolve()
     if path.is_file():
         return {named.name: path}
@@ -111,19 +125,6 @@ def _outside(data: str, given: str) -> dict[str, Path]:
     if not files:
         raise StepError(f"data set {data}: {given} holds no file", "put the data there, or correct the path")
     return files
-
-
-def _path_of(data: str, given: str) -> Path:
-    parts = urlsplit(given)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        path = Path(unquote(parts.path))
-    elif "://" in given:
-        raise StepError(f"data set {data}: {given} cannot be read from here", "use a path or a file:// URI")
-    else:
-        path = Path(given)
-    if not path.is_absolute():
-        raise StepError(f"data set {data}: the path {given} is relative", "write it from / on, or use files:")
-    return path
 
 
 def _walk(data: str, root: Path) -> Iterator[Path]:

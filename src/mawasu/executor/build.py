@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from mawasu.data.reach import Reach
 from mawasu.errors import MawasuError, SpecError
 from mawasu.executor.commit import CommitOf, git_dir, read_feature
 from mawasu.executor.deploy import Deploy
@@ -56,9 +56,7 @@ class Shop:
     workshop: Workshop
     live: Live | None  # None: nothing is served here (`mawasu run`)
     secrets: Secrets
-    data_roots: tuple[Path, ...] | None = (
-        None  # where data sets with a `path:` may lie; None: anywhere (one's own code)
-    )
+    reach: Reach = field(default_factory=Reach)  # what may be read outside the repository
     bring: Bring = brought
     check_api: CheckApi = parse_openapi
     locks: Locks = field(default_factory=Locks)
@@ -168,7 +166,7 @@ class Build:
             state=self.ledger.state,
             workshop=self.shop.workshop,
             home=self.shop.home,
-            data_roots=self.shop.data_roots,
+            reach=self.shop.reach,
             name=f"{planned.feature}/{push.branch}/{commit}",
             environment=planned.environment,
             outcomes={},

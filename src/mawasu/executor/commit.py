@@ -10,7 +10,8 @@ from pathlib import Path
 from mawasu.errors import StepError
 from mawasu.git.objects import read_files
 from mawasu.spec import load
-from mawasu.spec.data_lock import parse_data_lock
+from mawasu.spec.data_lock import FILE as LOCK
+from mawasu.spec.data_lock import Locked, parse_data_lock
 from mawasu.spec.feature import DataSet, Feature
 from mawasu.spec.globs import select
 from mawasu.words import Digest, File, Source, Tree
@@ -45,11 +46,14 @@ class CommitOf:
         chosen = select(self.own, globs).files
         return Source(repo=self.repo, root=root, tree=Tree({posixpath.join(root, p): f for p, f in chosen.items()}))
 
-    def locked(self) -> Mapping[str, Digest]:
-        if "data.lock" not in self.own.files:
+    def pinned(self) -> Mapping[str, Locked]:
+        """What data.lock says. Raises SpecError."""
+        if LOCK not in self.own.files:
             return {}
-        entries = parse_data_lock(self.text("data.lock"), file=posixpath.join(self.feature.root, "data.lock"))
-        return {name: entry.digest for name, entry in entries.items()}
+        return parse_data_lock(self.text(LOCK), file=posixpath.join(self.feature.root, LOCK))
+
+    def locked(self) -> Mapping[str, Digest]:
+        return {name: entry.digest for name, entry in self.pinned().items()}
 
     def snapshots(self) -> Mapping[str, Digest]:
         """The digest that stands for each data set: of the files in the tree, or what `data.lock` pins."""

@@ -8,7 +8,7 @@ from mawasu.executor.deploy import DRAIN
 from mawasu.executor.sites import Live
 from mawasu.executor.taking import take
 from mawasu.ledger.entries import BuildFinished, BuildQueued, EnvironmentGone
-from mawasu.ledger.fold import State
+from mawasu.ledger.fold import State, unfinished
 from mawasu.ledger.ledger import Ledger
 from mawasu.words import Push, Result
 
@@ -27,11 +27,12 @@ def branch_gone(ledger: Ledger, live: Live, push: Push) -> Iterator[str]:
 
 
 def expired(state: State, now: float) -> list[str]:
-    """Previews whose time is over. `now` in seconds since the epoch."""
+    """Previews whose time is over, but for those that a build is on its way to. `now` in seconds since the epoch."""
+    busy = {build.environment for build in unfinished(state)}
     return [
         one.name
         for one in state.environments.values()
-        if not one.gone and one.expires is not None and now - one.last_push > one.expires
+        if not one.gone and one.name not in busy and one.expires is not None and now - one.last_push > one.expires
     ]
 
 

@@ -39,7 +39,7 @@ class Walk:
     state: Callable[[], State]
     workshop: Workshop
     home: Home
-    data_roots: tuple[Path, ...] | None
+    reach: data.Reach
     name: str  # feature/branch/commit
     environment: str
     outcomes: dict[str, Outcome]
@@ -75,7 +75,7 @@ def _data(step: Step, walk: Walk, log: Log, cancel: Cancel) -> Outcome:
             root = workspace / "files" / source.root
         locked = walk.at.locked().get(name)
         store = walk.workshop.store
-        snapshot = data.make_snapshot(data_set, root, store, locked, walk.data_roots)
+        snapshot = data.make_snapshot(data_set, root, store, locked, walk.reach)
         outputs = data.split_snapshot(store, snapshot, data_set, slices, workspace)
     return Outcome(Result.OK, outputs={"snapshot": snapshot, **outputs})
 

@@ -2,14 +2,17 @@
 
 Source of shapes: envoy.extensions.filters.http.jwt_authn.v3. Names are content addresses, so that while a document
 is replaced the old and the new policy can stand side by side; only the key set of API keys changes under one name.
+API keys have one provider for all sites, for Envoy reads the whole key set once for each; what a key opens is
+asked afterwards (`claims.py`). See decisions/0020-many-keys.md.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from mawasu.gateway.forms import KeyScheme, Operation, Place, Scheme, Served, TokenScheme
 from mawasu.gateway.schemes import OURS
@@ -21,6 +24,9 @@ TYPE = "type.googleapis.com/envoy."
 FILTER = "mawasu.authn"
 METADATA = "envoy.filters.http.jwt_authn"
 """The filter writes its dynamic metadata under this name, whatever the filter is called."""
+
+KEY, TOKEN = "key", "token"
+"""In that metadata: the claims of the API key, and of the token."""
 
 USER_INFO = "x-endpoint-api-userinfo"
 CONSUMER = "x-mawasu-consumer"
@@ -53,35 +59,37 @@ def grants_for(feature: str, environment: str) -> list[str]:
 
 
 def key_set(keys: Iterable[PublicKey]) -> str:
-    """All public halves as one JWK Set."""
-    jwks = [{**key.jwk, "kid": key.id} for key in sorted(keys, key=lambda key: key.id)]
-    return json.dumps({"keys": jwks or [NOBODY]}, separators=(",", ":"))
+    """All public halves as one JWK Set, without what no verifier looks at: each member costs it time."""
+    jwks = [
+        {**{name: value for name, value in key.jwk.items() if name != "use"}, "kid": key.id}
+        for key in sorted(keys, key=lambda key: key.id)
+    ]
+    return msgspec.json.encode({"keys": jwks or [NOBODY]}).decode()
 
 
-def provider(served: Served, scheme: Scheme, jwks: str) -> tuple[str, Dict]:
-    """The name and body of what verifies one scheme at one site. `jwks`: the key set of API keys."""
+def provider(served: Served, scheme: Scheme, keys: str) -> tuple[str, Dict]:
+    """The name and body of what verifies one scheme. `keys`: the file that holds the key set of API keys."""
     common: Dict = {
         "clock_skew_seconds": SKEW,
         "from_headers": [_header(place) for place in scheme.places if place.kind == "header"],
         "from_params": [place.name for place in scheme.places if place.kind == "query"],
         "from_cookies": [place.name for place in scheme.places if place.kind == "cookie"],
         "forward_payload_header": USER_INFO,
-        "header_in_metadata": "header",
     }
     if isinstance(scheme, KeyScheme):
         body = common | {
             "issuer": OURS,
-            "audiences": grants_for(served.feature, served.environment),
             "forward": False,  # a back end learns who calls, never what opens the door
-            "payload_in_metadata": "key",
+            "payload_in_metadata": KEY,
             "failed_status_in_metadata": "key failure",
             "claim_to_headers": [{"claim_name": "sub", "header_name": CONSUMER}],
         }
-        name = f"key:{served.feature}/{served.environment}:{digest(body)}"
-        return name, body | {"local_jwks": {"inline_string": jwks}, "jwt_cache_config": CACHE}
+        return f"key:{digest(body)}", body | {"local_jwks": {"filename": keys}, "jwt_cache_config": CACHE}
     body = common | {
         "issuer": scheme.issuer,
         "audiences": list(scheme.audiences),
+        "header_in_metadata": "header",
+        "payload_in_metadata": TOKEN,
         "forward": True,  # as ESPv2: a back end may call others in its caller's name
         "require_expiration": True,
         **_jwks_source(scheme),

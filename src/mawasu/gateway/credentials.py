@@ -25,6 +25,11 @@ KEY_SHAPE = rf"{_START}[A-Za-z0-9_-]{{16}}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 none against every key there is, and with thousands of them one such request would hold a worker for a second."""
 
 
+def is_shaped(text: str) -> bool:
+    """Whether it looks like an API key."""
+    return re.fullmatch(KEY_SHAPE, text) is not None
+
+
 def rules(schemes: Sequence[Scheme]) -> Dict | None:
     """The filter's configuration for a route that asks for these schemes; None when there is nothing to refuse."""
     policies = {
@@ -59,7 +64,8 @@ def _present(place: Place) -> Dict:
         return _matches(":path", rf"[^?]*\?(.*&)?{_name(place)}=.*")
     if place.kind == "cookie":
         return _matches("cookie", rf"(.*; *)?{re.escape(place.name)}=.*")
-    return _matches(place.name, rf"{re.escape(place.prefix)}.*")
+    here = {"string_match": {"prefix": place.prefix}} if place.prefix else {"present_match": True}
+    return {"header": {"name": place.name, **here}}
 
 
 def _shaped(place: Place) -> Dict:
@@ -71,7 +77,8 @@ def _shaped(place: Place) -> Dict:
 def _twice(place: Place) -> Dict:
     if place.kind == "query":
         return _matches(":path", rf"[^?]*\?(.*&)?{_name(place)}=.*&{_name(place)}=.*")
-    return _matches(place.name, ".*,.*")  # repeated fields are joined by a comma (RFC 9110, 5.3)
+    # Repeated fields are joined by a comma (RFC 9110, 5.3).
+    return {"header": {"name": place.name, "string_match": {"contains": ","}}}
 
 
 def _name(place: Place) -> str:

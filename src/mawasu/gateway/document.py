@@ -40,6 +40,10 @@ class Document:
         if _too_deep(self._text):
             raise SpecError((Fault(self.file, 0, "", "is nested too deeply"),))
         try:
+            return YAML(typ="safe").load(self._text)  # libyaml's scanner: five times as fast, and the same values
+        except (YAMLError, ValueError, RecursionError):
+            pass  # whether it is a fault at all, and which, the parser in Python says
+        try:
             return YAML(typ="safe", pure=True).load(self._text)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark

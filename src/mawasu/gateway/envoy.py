@@ -1,26 +1,34 @@
-"""Sites and keys → what Envoy must be told: clusters, routes, and one authentication filter. Pure, and ordered."""
+"""Sites → what Envoy must be told: clusters, routes, authentication, quotas. Pure, and ordered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import authn, routes
+import msgspec
+
+from mawasu.gateway import authn, limiter, routes, splits
 from mawasu.gateway.forms import Served, TokenScheme
+from mawasu.gateway.listener import AUTHN, CLUSTERS, QUOTAS, ROUTES
 from mawasu.gateway.schemes import OURS
-from mawasu.words import Endpoint, PublicKey, Value
+from mawasu.words import Endpoint, Value
 
 Dict = dict[str, Any]
 TYPE = authn.TYPE
 
 
 class Config(Value, frozen=True):
-    """Everything that changes while the gateway runs, as plain JSON values."""
+    """Everything that changes while the gateway runs, as plain JSON values.
+
+    `limits`: tokens a minute by name; one operation is charged at most `slots` of them.
+    """
 
     clusters: Mapping[str, Dict]
     providers: Mapping[str, Dict]
     requirements: Mapping[str, Dict]
     routes: tuple[Dict, ...]
+    limits: Mapping[str, int] = {}
+    slots: int = 0
 
     def beside(self, old: Config) -> Config:
         """This one with whatever else the old one has: routes of either can be served with it.
@@ -32,74 +40,91 @@ class Config(Value, frozen=True):
             providers={**old.providers, **self.providers},
             requirements={**old.requirements, **self.requirements},
             routes=self.routes,
+            limits={**old.limits, **self.limits},
+            slots=max(old.slots, self.slots),
         )
 
-    def with_keys(self, keys: Sequence[PublicKey]) -> Config:
-        """The same with another set of API keys: what is created or revoked while everything else stays."""
-        jwks = {"inline_string": authn.key_set(keys)}
+    def with_keys(self, keys: str) -> Config:
+        """The same with another file of API keys: what is created or revoked while everything else stays."""
         providers = {
-            name: {**body, "local_jwks": jwks} if body["issuer"] == OURS else body
+            name: {**body, "local_jwks": {"filename": keys}} if body["issuer"] == OURS else body
             for name, body in self.providers.items()
         }
-        return Config(self.clusters, providers, self.requirements, self.routes)
+        return msgspec.structs.replace(self, providers=providers)
 
-    def cluster_resources(self) -> list[Dict]:
-        return list(self.clusters.values())
+    def files(self) -> dict[str, list[Dict]]:
+        """The resources of every file that Envoy follows."""
+        return {
+            CLUSTERS: list(self.clusters.values()),
+            ROUTES: [routes.configuration(self.routes)],
+            AUTHN: [_extension(authn.FILTER, self._authentication())],
+            QUOTAS: [_extension(limiter.FILTER, limiter.configuration(self.limits, self.slots))],
+        }
 
-    def route_resources(self) -> list[Dict]:
-        return [routes.configuration(self.routes)]
-
-    def filter_resources(self) -> list[Dict]:
-        """The authentication filter, as Envoy discovers it (TypedExtensionConfig)."""
-        filter_ = {
+    def _authentication(self) -> Dict:
+        return {
             "@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.JwtAuthentication",
             "providers": self.providers,
             "requirement_map": self.requirements,
         }
-        return [{"@type": f"{TYPE}config.core.v3.TypedExtensionConfig", "name": authn.FILTER, "typed_config": filter_}]
+
+
+def _extension(name: str, filter_: Dict) -> Dict:
+    """A filter as Envoy discovers it."""
+    return {"@type": f"{TYPE}config.core.v3.TypedExtensionConfig", "name": name, "typed_config": filter_}
 
 
 EMPTY = Config({}, {}, {}, ())
 
 
-def read(clusters: Sequence[Dict], table: Sequence[Dict], filters: Sequence[Dict]) -> Config:
-    """The configuration that these resources were made from."""
-    authentication = filters[0]["typed_config"]
+def read(files: Mapping[str, Sequence[Dict]]) -> Config:
+    """The configuration whose `files` these are, but for its routes: only new ones are ever told."""
+    authentication = files[AUTHN][0]["typed_config"]
+    limits, slots = limiter.read(files[QUOTAS][0]["typed_config"])
     return Config(
-        clusters={cluster["name"]: cluster for cluster in clusters},
+        clusters={cluster["name"]: cluster for cluster in files[CLUSTERS]},
         providers=authentication["providers"],
         requirements=authentication["requirement_map"],
-        routes=tuple(table[0]["virtual_hosts"][0]["routes"][:-1]),
+        routes=(),
+        limits=limits,
+        slots=slots,
     )
 
 
-def compile(sites: Sequence[Served], keys: Sequence[PublicKey], trust: str = "") -> Config:
-    """The configuration that serves exactly these sites to these keys.
+def compile(sites: Sequence[Served], keys: str, trust: str = "", secure: bool = False) -> Config:
+    """The configuration that serves exactly these sites. Raises UsageError for a split that cannot be held.
 
-    `trust` is the file of CA certificates for key sets that are fetched.
+    `keys` is the file of the key set of API keys (`authn.key_set`); Envoy reads it when it is named, and never again.
+    `trust` is the file of CA certificates for key sets that are fetched; `secure` says that callers come by TLS.
     """
     clusters: dict[str, Dict] = {}
     providers: dict[str, Dict] = {}
     requirements: dict[str, Dict] = {}
     table: list[Dict] = []
-    jwks = authn.key_set(keys)
+    limits: dict[str, int] = {}
+    slots = 0
     for served in sites:
-        backend = _backend(served.endpoint)
-        clusters[backend["name"]] = backend
+        if served.split:
+            splits.check(served.split)
+        backends = {endpoint.revision: _backend(endpoint) for endpoint in served.endpoints}
+        clusters |= {backend["name"]: backend for backend in backends.values()}
         names: dict[str, str] = {}
         for scheme in served.api.schemes.values():
-            names[scheme.name], body = authn.provider(served, scheme, jwks)
+            names[scheme.name], body = authn.provider(served, scheme, keys)
             providers[names[scheme.name]] = body
             if isinstance(scheme, TokenScheme) and scheme.jwks_uri:
                 clusters[authn.jwks_cluster_name(scheme.jwks_uri)] = authn.jwks_cluster(scheme.jwks_uri, trust)
+        limits |= limiter.buckets(served)
         required: dict[tuple[str, str], str] = {}
         for operation in served.api.operations:
+            slots = max(slots, len(limiter.charges(served, operation)))
             found = authn.requirement(operation, names)
             if found is not None:
                 required[operation.method, operation.path] = found[0]
                 requirements[found[0]] = found[1]
-        table += routes.routes_of(served, backend["name"], required)
-    return Config(clusters, providers, requirements, tuple(table))
+        targets = {revision: backend["name"] for revision, backend in backends.items()}
+        table += routes.routes_of(served, targets, required, secure)
+    return Config(clusters, providers, requirements, tuple(table), limits, slots)
 
 
 def _backend(endpoint: Endpoint) -> Dict:
@@ -109,6 +134,7 @@ def _backend(endpoint: Endpoint) -> Dict:
     return {
         "@type": f"{TYPE}config.cluster.v3.Cluster",
         "name": name,
+        "metadata": {"filter_metadata": {routes.METADATA: {"revision": endpoint.revision}}},  # for the access log
         "type": "STATIC",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mawasu.words import Endpoint, Value
+from mawasu.words import Endpoint, Split, Value
 
 DEADLINE = 15.0
 """Seconds a back end may take unless the document says otherwise (ESPv2's default)."""
@@ -93,12 +93,19 @@ class Api(Value, frozen=True):
 
 
 class Served(Value, frozen=True):
-    """An API at its address `/<feature>/<environment>` of the gateway, and who answers for it."""
+    """An API at its address `/<feature>/<environment>` of the gateway, and who answers for it: some, with a split."""
 
     feature: str
     environment: str
     api: Api
     endpoint: Endpoint
+    split: Split | None = None
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Everybody who answers."""
+        shares = self.split.shares if self.split else ()
+        return (self.endpoint, *(share.endpoint for share in shares))
 
     @property
     def prefix(self) -> str:

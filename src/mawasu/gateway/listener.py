@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from mawasu.gateway import credentials, routes
+from mawasu.gateway import claims, credentials, edge, limiter, routes, splits
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
+from mawasu.gateway.edge import Edge
 
 Dict = dict[str, Any]
 
 LARGEST_BODY = 10 * 2**20  # bytes; the request is held until it is whole, so this is memory
-CONNECTIONS = 10_000
-LIMITS = {"re2.max_program_size.error_level": 10_000}
-"""Envoy's own limit, 100, is a path template of some 80 characters. RE2 matches in linear time whatever the size."""
 
 FORGED = (USER_INFO, CONSUMER, "x-envoy-original-path", "x-forwarded-authorization")
 """Headers in which the back end trusts the gateway: whatever a caller says in them is dropped first."""
+
+FORWARDED = ("x-forwarded-for", "forwarded")
+"""Whom a request came by: only proxies that are known to be there may say."""
 
 NO_KEY = (
     "Method doesn't allow unregistered callers (callers without established identity). "
@@ -27,23 +28,26 @@ NO_KEY = (
 BAD_KEY = "INVALID_ARGUMENT: API key not valid. Please pass a valid API key."
 OLD_KEY = "INVALID_ARGUMENT: API key expired. Please renew the API key."
 OTHER_KEY = "PERMISSION_DENIED: The API key is not allowed to call this API."
+SPENT = "RESOURCE_EXHAUSTED: The quota of this consumer is spent. A minute later there is more."
 TWO_CREDENTIALS = "More than one Jwt or API key in one request"
 BAD_PATH = "The path of the request is not allowed"
-CRITICAL_POLICY = "critical header"
+TUNNEL_POLICY = "tunnel"
+TUNNEL = "CONNECT is not served here"
 CRITICAL = "Jwt has a critical header that is not understood"
 
-CLUSTERS, ROUTES, AUTHN = "clusters.json", "routes.json", "authn.json"
+CLUSTERS, ROUTES, AUTHN, QUOTAS = "clusters.json", "routes.json", "authn.json", "quotas.json"
+FILES = (CLUSTERS, ROUTES, AUTHN, QUOTAS)
 
 
-def bootstrap(host: str, port: int, directory: str, access_log: str) -> Dict:
-    """Envoy's bootstrap. `directory` holds the admin socket and the files of dynamic configuration (CDS, RDS, ECDS)."""
+def bootstrap(at: Edge, directory: str, access_log: str) -> Dict:
+    """Envoy's bootstrap. `directory` has the admin socket and the dynamic files (CDS, RDS, ECDS, SDS)."""
     return {
         "node": {"id": "gateway", "cluster": "mawasu"},
         "admin": {"address": {"pipe": {"path": f"{directory}/admin.sock", "mode": 0o600}}},
         "dynamic_resources": {"cds_config": _source(directory, CLUSTERS)},
-        "static_resources": {"listeners": [_listener(host, port, directory, access_log)]},
-        "overload_manager": {"resource_monitors": [_connections()]},
-        "layered_runtime": {"layers": [{"name": "limits", "static_layer": LIMITS}]},
+        "static_resources": {"listeners": [_listener(at, directory, access_log)]},
+        "overload_manager": edge.overload(at),
+        "layered_runtime": {"layers": [{"name": "limits", "static_layer": edge.runtime(at)}]},
     }
 
 
@@ -51,20 +55,21 @@ def _source(directory: str, file: str) -> Dict:
     return {"path_config_source": {"path": f"{directory}/{file}"}, "resource_api_version": "V3"}
 
 
-def _connections() -> Dict:
-    kind = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
-    config = {"@type": f"{TYPE}{kind}", "max_active_downstream_connections": CONNECTIONS}
-    return {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": config}
-
-
-def _listener(host: str, port: int, directory: str, access_log: str) -> Dict:
+def _listener(at: Edge, directory: str, access_log: str) -> Dict:
+    chain: Dict = {"filters": [_typed("http", _MANAGER, _manager(at, directory, access_log))]}
+    if at.tls:
+        # A handshake may take as long as the headers of a request.
+        chain |= {
+            "transport_socket": edge.transport(directory),
+            "transport_socket_connect_timeout": f"{at.header_time:g}s",
+        }
     return {
-        "name": "ingress",
-        "address": {"socket_address": {"address": host, "port_value": port}},
+        "name": edge.LISTENER,
+        "address": {"socket_address": {"address": at.host, "port_value": at.port}},
         # Shared ports would let a second gateway take half of the requests instead of failing to start.
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": 32768,
-        "filter_chains": [{"filters": [_typed("http", _MANAGER, _manager(directory, access_log))]}],
+        "filter_chains": [chain],
     }
 
 
@@ -75,14 +80,15 @@ def _typed(name: str, kind: str, body: Dict) -> Dict:
     return {"name": name, "typed_config": {"@type": f"{TYPE}{kind}", **body}}
 
 
-def _manager(directory: str, access_log: str) -> Dict:
-    forged = {"mutations": [{"remove": name} for name in FORGED]}
+def _manager(at: Edge, directory: str, access_log: str) -> Dict:
+    forged = {"mutations": [{"remove": name} for name in (FORGED if at.trusted_hops else FORGED + FORWARDED)]}
     early = _typed("forged", "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", forged)
     return {
         "stat_prefix": "ingress",
         "codec_type": "AUTO",
         "rds": {"route_config_name": routes.NAME, "config_source": _source(directory, ROUTES)},
         "use_remote_address": True,
+        "xff_num_trusted_hops": at.trusted_hops,
         "early_header_mutation_extensions": [early],
         "normalize_path": True,
         "merge_slashes": True,
@@ -100,36 +106,53 @@ def _manager(directory: str, access_log: str) -> Dict:
             "initial_connection_window_size": 1048576,
         },
         "max_request_headers_kb": 60,
-        "request_headers_timeout": "10s",
-        "request_timeout": "60s",
+        "request_headers_timeout": f"{at.header_time:g}s",
+        "request_timeout": f"{at.request_time:g}s",
         "stream_idle_timeout": "300s",
-        "http_filters": _filters(directory),
+        "http_filters": _filters(at, directory),
         "local_reply_config": _replies(),
-        "access_log": [_typed("file", "extensions.access_loggers.file.v3.FileAccessLog", _log(access_log))],
+        "access_log": _logs(access_log),
     }
 
 
-def _filters(directory: str) -> list[Dict]:
-    kind = f"{TYPE}extensions.filters.http.jwt_authn.v3.JwtAuthentication"
-    discovery = {"config_source": _source(directory, AUTHN), "type_urls": [kind]}
+def _filters(at: Edge, directory: str) -> list[Dict]:
     body = {"max_request_bytes": LARGEST_BODY}
     return [
+        *_secure(at.hsts),
         _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
-        {"name": FILTER, "config_discovery": discovery},
-        _typed("mawasu.critical", "extensions.filters.http.rbac.v3.RBAC", {"rules": _critical()}),
+        _discovered(directory, FILTER, AUTHN, "jwt_authn.v3.JwtAuthentication"),
+        _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
+        splits.filter_(),
+        _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
         _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
     ]
 
 
-def _critical() -> Dict:
-    """RFC 7515, 4.1.11: a token whose critical header is not understood is refused, and none is understood here."""
-    present = {"filter": METADATA, "path": [{"key": "header"}, {"key": "crit"}], "value": {"present_match": True}}
-    policy = {
-        "permissions": [{"any": True}],
-        "principals": [{"sourced_metadata": {"metadata_matcher": present, "metadata_source": "DYNAMIC"}}],
-    }
-    return {"action": "DENY", "policies": {CRITICAL_POLICY: policy}}
+def _discovered(directory: str, name: str, file: str, kind: str) -> Dict:
+    """A filter that Envoy finds in a file, and replaces when the file is another (ECDS)."""
+    urls = [f"{TYPE}extensions.filters.http.{kind}"]
+    return {"name": name, "config_discovery": {"config_source": _source(directory, file), "type_urls": urls}}
+
+
+def _secure(seconds: int) -> list[Dict]:
+    """Strict-Transport-Security (RFC 6797), on whatever the filters after this one answer too."""
+    if not seconds:
+        return []
+    header = {"header": {"key": "strict-transport-security", "value": f"max-age={seconds}"}}
+    mutation = {"append": header | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+    body = {"mutations": {"response_mutations": [mutation]}}
+    return [_typed("mawasu.hsts", "extensions.filters.http.header_mutation.v3.HeaderMutation", body)]
+
+
+def _refusals() -> Dict:
+    """What is refused where a route says nothing more (`claims.rules_for`).
+
+    CONNECT has no route, and no end either: its body would be waited for before the router could say so.
+    """
+    connect = {"header": {"name": ":method", "string_match": {"exact": "CONNECT"}}}
+    tunnel = {"permissions": [connect], "principals": [{"any": True}]}
+    return claims.deny({claims.CRITICAL: claims.critical(), TUNNEL_POLICY: tunnel})
 
 
 def _replies() -> Dict:
@@ -141,16 +164,18 @@ def _replies() -> Dict:
     verified = f"metadata.filter_metadata['{METADATA}']"
     passed = f"('{METADATA}' in metadata.filter_metadata && 'key' in {verified})"
     needed = f"xds.route_metadata.filter_metadata['{routes.METADATA}']['key']"
-    failure = f"{verified}['key failure']['message']"
+    failed = f"{_details('jwt_authn_access_denied')} && {verified}['key failure']['message']"
     return {
         "mappers": [
             _reword(f"{_details('jwt_authn_access_denied{Jwt_is_missing}')} && {needed} && !{passed}", 401, NO_KEY),
-            _reword(f"{failure} == 'Audiences in Jwt are not allowed'", 403, OTHER_KEY),
-            _reword(f"{failure} == 'Jwt is expired'", 400, OLD_KEY),
-            _reword(f"{failure} != 'Jwt is missing'", 400, BAD_KEY),
+            _reword(f"{failed} == 'Jwt is expired'", 400, OLD_KEY),
+            _reword(f"{failed} != 'Jwt is missing'", 400, BAD_KEY),
+            _reword(_details("local_rate_limited"), 429, SPENT),
             _reword(_refused(credentials.TWO), 401, TWO_CREDENTIALS, "invalid_request"),
             _reword(_refused(credentials.MALFORMED), 400, BAD_KEY),
-            _reword(_refused(CRITICAL_POLICY), 401, CRITICAL, "invalid_token"),
+            _reword(_refused(claims.OTHER), 403, OTHER_KEY, "insufficient_scope"),
+            _reword(_refused(claims.CRITICAL), 401, CRITICAL, "invalid_token"),
+            _reword(_refused(TUNNEL_POLICY), 405, TUNNEL),
             _reword(_details("path_normalization_failed"), 400, BAD_PATH),
         ],
         "body_format": {"json_format": {"code": "%RESPONSE_CODE%", "message": "%LOCAL_REPLY_BODY%"}},
@@ -179,23 +204,43 @@ def _details(start: str) -> str:
     return f"response.code_details.startsWith('{start}')"
 
 
-def _log(path: str) -> Dict:
-    """JSON lines without query, credentials or bodies; Envoy escapes what callers wrote."""
+def _logs(path: str) -> list[Dict]:
+    """JSON lines without query, credentials or bodies; Envoy escapes what callers wrote, and long paths are cut.
+
+    `flags`: Envoy's response flags (docs: configuration/observability/access_log/usage). `from`: the caller's address,
+    as far as `trusted_hops` tells it. `path` is the one that the back end was asked for, or the caller's in a refusal;
+    `revision` the one that the route leads to.
+    A path that is more than a path is refused, and not written: it can hold a user's password, or after `#` a token.
+    """
+    return [_when_path(True, _line(path, "%PATH(NQ:ORIG_OR_PATH):1024%")), _when_path(False, _line(path, "-"))]
+
+
+def _when_path(is_one: bool, line: Dict) -> Dict:
+    plain = {"safe_regex": {"regex": "(/[^#]*)?"}}  # empty: a request that could not even be read
+    header = {"name": ":path", "string_match": plain, "treat_missing_header_as_empty": True}
+    when = {"header_filter": {"header": header | {"invert_match": not is_one}}}
+    return _typed("file", "extensions.access_loggers.file.v3.FileAccessLog", line) | {"filter": when}
+
+
+def _line(path: str, asked: str) -> Dict:
     return {
         "path": path,
         "log_format": {
             "json_format": {
                 "time": "%START_TIME%",
-                "method": "%REQ(:METHOD)%",
-                "path": "%PATH(NQ:ORIG_OR_PATH)%",
+                "from": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+                "protocol": "%PROTOCOL%",
+                "method": "%REQ(:METHOD):32%",
+                "path": asked,
                 "route": "%ROUTE_NAME%",
                 "status": "%RESPONSE_CODE%",
+                "flags": "%RESPONSE_FLAGS%",
                 "details": "%RESPONSE_CODE_DETAILS%",
                 "ms": "%DURATION%",
                 "sent": "%BYTES_SENT%",
                 "received": "%BYTES_RECEIVED%",
                 "consumer": f"%DYNAMIC_METADATA({METADATA}:key:sub)%",
-                "backend": "%UPSTREAM_CLUSTER%",
+                "revision": f"%CLUSTER_METADATA({routes.METADATA}:revision)%",
                 "request": "%REQ(X-REQUEST-ID)%",
             }
         },

@@ -7,7 +7,7 @@ place in the document: `parse` does so for the local gateway, `swagger.py` for C
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mawasu.gateway import quotas, schemes, templates
@@ -76,26 +76,13 @@ def read(text: str, file: str) -> Reading:
 
 
 def parse(text: str, file: str) -> Api:
-    """A document for the local gateway. Raises SpecError, also for what that one cannot hold."""
-    reading = Reading(text, file)
-    for at in _not_held(reading):
-        reading.fault(at, "is not held by this gateway; remove it")
-    reading.doc.finish()
-    return reading.api
+    """What a document says. Raises SpecError."""
+    return read(text, file).api
 
 
 def parse_site(site: Site) -> Served:
     """A site with its document parsed, for the local gateway. Raises SpecError with all faults of the document."""
-    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint)
-
-
-def _not_held(reading: Reading) -> Iterator[Path]:
-    """Quotas and pre-flights: the local gateway says that it has none, rather than ignore them."""
-    if quotas.MANAGEMENT in reading.root:
-        yield (quotas.MANAGEMENT,)
-    yield from ((*one.at, quotas.QUOTA) for one in reading.operations if quotas.QUOTA in one.body)
-    if reading.api.cors:
-        yield (quotas.ENDPOINTS,)
+    return Served(site.feature, site.environment, parse(site.openapi, site.path), site.endpoint, site.split)
 
 
 def _check_version(doc: Document, root: Mapping[str, Any]) -> None:

@@ -4,71 +4,76 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mawasu.gateway import credentials, templates
+from mawasu.gateway import claims, credentials, limiter, matching, splits
 from mawasu.gateway.authn import FILTER, TYPE
 from mawasu.gateway.forms import KeyScheme, Operation, Served
+from mawasu.gateway.ways import Way, ways_of
 
 Dict = dict[str, Any]
 
 NAME = "routes"
-METADATA = "mawasu"
+METADATA = limiter.ROUTE
 NOT_FOUND = "The current request is not defined by this API."
 NOT_ALLOWED = 'The current request is matched to the defined url template "{}" but its http method is not allowed'
+FOREIGN = (
+    "The CORS preflight request is missing one (or more) of the following required headers "
+    "[Origin, Access-Control-Request-Method] or has an unmatched Origin header."
+)
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 
 
-def routes_of(served: Served, cluster: str, requirements: dict[tuple[str, str], str]) -> list[Dict]:
+def routes_of(
+    served: Served, clusters: Mapping[str, str], requirements: dict[tuple[str, str], str], secure: bool
+) -> list[Dict]:
     """All routes of one site. `requirements`: requirement name by (method, path) of the operations that have one.
 
-    Refusals of a method come after every operation, so `GET /x/{id}` is found although `/x/me` has only POST.
+    `clusters`: names by revision; `secure`: whether callers come by TLS. Refusals come after every operation, so
+    `GET /x/{id}` is found although `/x/me` has only POST.
     """
-    ordered = sorted(served.api.operations, key=lambda one: (templates.precedence(one.path), one.path, one.method))
+    ways, own = ways_of(served), clusters[served.endpoint.revision]
     calls = [
-        _call(served, operation, match, cluster, requirements.get((operation.method, operation.path)))
-        for operation in ordered
-        for match in _matches(served.prefix, operation.path)
+        route
+        for way in ways
+        for match in _matches(way)
+        for requirement in [requirements.get((way.operation.method, way.operation.path))]
+        for route in splits.shared(_call(served, way.operation, match, own, requirement), served, clusters, secure)
     ]
     refusals = [
-        _refuse_method(match, path, [one.method for one in same])
-        for path, group in itertools.groupby(ordered, key=lambda one: one.path)
+        refusal
+        for path, group in itertools.groupby(ways, key=lambda way: way.operation.path)
         for same in [list(group)]
-        for match in _matches(served.prefix, path)
+        for match in _matches(same[0])
+        for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.operation.method for one in same]))
     ]
     return calls + refusals
 
 
-def configuration(routes: Iterable[Dict]) -> Dict:
+def configuration(routes: Sequence[Dict]) -> Dict:
     """One route table for the whole server; what no site describes is not found."""
     rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
     return {
         "@type": f"{TYPE}config.route.v3.RouteConfiguration",
         "name": NAME,
-        "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [*routes, rest]}],
+        "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
         "validate_clusters": False,
     }
 
 
-def _matches(prefix: str, path: str) -> list[Dict]:
-    """How requests for a path look: the path as it is and with one trailing slash."""
-    if not templates.is_literal(path):
-        return [{"safe_regex": {"regex": re.escape(prefix) + templates.regex(path)}}]
-    literal = templates.literal(path)
-    if literal == "/":
-        return [{"path": f"{prefix}/"}, {"path": prefix}]
-    return [{"path": f"{prefix}{literal}"}, {"path": f"{prefix}{literal}/"}]
+def _matches(way: Way) -> list[Dict]:
+    return [{"path": path} for path in way.paths] or [{"safe_regex": {"regex": way.regex}}]
 
 
 def _call(served: Served, operation: Operation, match: Dict, cluster: str, requirement: str | None) -> Dict:
     authn: Dict = {"@type": f"{TYPE}extensions.filters.http.jwt_authn.v3.PerRouteConfig"}
     authn |= {"requirement_name": requirement} if requirement else {"disabled": True}
     per_filter: Dict = {FILTER: authn}
-    schemes = sorted({name for names in operation.security for name in names})
-    refused = credentials.rules([served.api.schemes[name] for name in schemes])
-    if refused:
-        per_filter[credentials.FILTER] = refused
+    schemes = [served.api.schemes[name] for name in sorted({name for names in operation.security for name in names})]
+    before, after = credentials.rules(schemes), claims.rules_for(served.feature, served.environment, schemes)
+    per_filter |= {credentials.FILTER: before} if before else {}
+    per_filter |= {claims.FILTER: after} if after else {}
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
@@ -81,11 +86,13 @@ def _call(served: Served, operation: Operation, match: Dict, cluster: str, requi
             **_rewrite(served.prefix, match),
         },
         "typed_per_filter_config": per_filter,
-        "metadata": {"filter_metadata": {METADATA: {"key": _needs_key(served, operation)}}},
+        "metadata": {
+            "filter_metadata": {METADATA: {"key": needs_key(served, operation), **limiter.charges(served, operation)}}
+        },
     }
 
 
-def _needs_key(served: Served, operation: Operation) -> bool:
+def needs_key(served: Served, operation: Operation) -> bool:
     """Whether nobody comes in without an API key: then its absence is what a refused caller must be told."""
     return bool(operation.security) and all(
         any(isinstance(served.api.schemes[name], KeyScheme) for name in names) for names in operation.security
@@ -114,6 +121,13 @@ def _retry(method: str) -> Dict:
         "host_selection_retry_max_attempts": 3,
         "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
     }
+
+
+def _refuse_pre_flight(match: Dict) -> Dict:
+    """What a browser asks before it lets another origin's page call (Fetch Standard, "CORS-preflight request")."""
+    method: Dict = {"name": ":method", "string_match": {"exact": "OPTIONS"}}
+    said = [{"name": name, "present_match": True} for name in ("origin", "access-control-request-method")]
+    return _answer(match | {"headers": [method, *said]}, 400, FOREIGN)
 
 
 def _refuse_method(match: Dict, path: str, methods: list[str]) -> Dict:

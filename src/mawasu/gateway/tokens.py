@@ -22,6 +22,7 @@ from mawasu.words import PublicKey
 
 _GRANT = re.compile(r"\*|(\*|[a-z0-9][a-z0-9._-]*)/(\*|[a-z0-9][a-z0-9._-]*)")
 _CONSUMER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 @._+:-]{0,63}")
+_DECODER = msgspec.json.Decoder(PublicKey)
 _REMOVE = "restore it, or remove it to revoke it"
 
 
@@ -35,6 +36,24 @@ def make(consumer: str, grants: Sequence[str], now: float, expires: float | None
     return PublicKey(name, consumer, jwk, tuple(dict.fromkeys(grants)), now, expires), token
 
 
+def renewed(old: PublicKey, now: float) -> float | None:
+    """When a key that replaces `old` expires: it lives as long as the old one was meant to. Raises UsageError."""
+    if old.expires is None:
+        return None
+    if not valid(old, now):
+        raise UsageError(f"the API key {old.id!r} has expired", "create another")
+    return now + old.expires - old.created
+
+
+def ending(old: PublicKey, at: float) -> PublicKey:
+    """A key that is valid no longer than until then. Its token does not say so: the key set must lose it in time."""
+    return msgspec.structs.replace(old, expires=min(at, old.expires or at))
+
+
+def valid(key: PublicKey, now: float) -> bool:
+    return key.expires is None or key.expires > now
+
+
 def encode(key: PublicKey) -> bytes:
     """A public half as it is kept."""
     return msgspec.json.encode(key) + b"\n"
@@ -43,7 +62,7 @@ def encode(key: PublicKey) -> bytes:
 def decode(data: bytes, name: str, place: str) -> PublicKey:
     """A public half that was kept as `name`; `place` is for messages. Raises CorruptError."""
     try:
-        key = msgspec.json.decode(data, type=PublicKey)
+        key = _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(f"{place} is not an API key: {error}", _REMOVE) from error
     if key.id != name:
@@ -53,9 +72,7 @@ def decode(data: bytes, name: str, place: str) -> PublicKey:
 
 def opens(key: PublicKey, feature: str, now: float) -> bool:
     """Whether a key opens anything of a feature."""
-    if key.expires is not None and key.expires <= now:
-        return False
-    return any(grant.partition("/")[0] in ("*", feature) for grant in key.grants)
+    return valid(key, now) and any(grant.partition("/")[0] in ("*", feature) for grant in key.grants)
 
 
 def unknown(name: str) -> UsageError:

@@ -36,8 +36,3 @@ def list_services(project: str, region: str) -> Call:
 
 def delete_service(project: str, region: str, name: str) -> Call:
     return Call("DELETE", HOST, path("v2", "projects", project, "locations", region, "services", name))
-
-
-def delete_endpoints(host: str) -> Call:
-    """A gateway's Endpoints service; Google keeps its name for 30 days (servicemanagement.services.delete)."""
-    return Call("DELETE", "servicemanagement.googleapis.com", path("v1", "services", host))

@@ -34,6 +34,16 @@ def create(service: str, project: str) -> Call:
     return Call("POST", HOST, "/v1/services", body=body, again=True)
 
 
+def list_services(project: str) -> Call:
+    """Those of a project that are not deleted: of one that is, `get` says the same 403 as of one it must not see."""
+    return Call("GET", HOST, "/v1/services", {"producerProjectId": project, "pageSize": "500"})
+
+
+def delete(service: str) -> Call:
+    """Google keeps its name, and all that it was, for 30 days."""
+    return Call("DELETE", HOST, path("v1", "services", service))
+
+
 def undelete(service: str) -> Call:
     """Within 30 days after its deletion a service comes back by this only."""
     return Call("POST", HOST, path("v1", "services", f"{service}:undelete"), again=True)

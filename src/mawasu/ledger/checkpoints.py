@@ -17,7 +17,7 @@ import msgspec
 
 from mawasu.ledger.fold import BuildState, Done, EnvironmentState, ReleaseState, State
 from mawasu.ledger.table import Table
-from mawasu.words import Digest
+from mawasu.words import Digest, Look
 
 _KEPT = 2
 _NAME = re.compile(r"([0-9]{12})-([0-9a-f]{64})\.msgpack")
@@ -34,6 +34,7 @@ class _Packed(msgspec.Struct):
     environments: dict[str, EnvironmentState]
     heads: dict[str, str]
     open: dict[int, None]
+    looks: dict[str, Look]
 
 
 _PACKED = msgspec.msgpack.Decoder(_Packed)
@@ -60,6 +61,7 @@ def _decode(payload: memoryview) -> State:
         packed.environments,
         packed.heads,
         packed.open,
+        packed.looks,
     )
 
 

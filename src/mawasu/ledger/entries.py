@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mawasu.words import Digest, Outcome, Push, Result, digest_of
+from mawasu.words import Digest, Look, Outcome, Push, Result, digest_of
 
 
 class Body(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True):
@@ -95,6 +95,14 @@ class EnvironmentGone(Body, frozen=True, tag="environment.gone"):
     reason: str
 
 
+class DataLooked(Body, frozen=True, tag="data.looked"):
+    """The source of a data set with `refresh` was looked at, for the branch that its commits go to."""
+
+    data: str
+    branch: str
+    look: Look
+
+
 class Collected(Body, frozen=True, tag="collected"):
     """What these steps wrote and these releases are made of may be removed from the store: they count as not done.
 
@@ -116,6 +124,7 @@ AnyBody = (
     | Switched
     | BuildFinished
     | EnvironmentGone
+    | DataLooked
     | Collected
 )
 

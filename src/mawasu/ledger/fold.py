@@ -15,6 +15,7 @@ from mawasu.ledger.entries import (
     BuildQueued,
     BuildTaken,
     Collected,
+    DataLooked,
     Entry,
     EnvironmentGone,
     ReleaseRegistered,
@@ -24,7 +25,7 @@ from mawasu.ledger.entries import (
     SwitchIntended,
     digest_of_entry,
 )
-from mawasu.words import Digest, Outcome, Push, Result
+from mawasu.words import Digest, Look, Outcome, Push, Result
 
 
 class StepState(msgspec.Struct, frozen=True, gc=False):
@@ -112,6 +113,7 @@ class State(msgspec.Struct):
     environments: dict[str, EnvironmentState] = {}
     heads: dict[str, str] = {}  # project/branch → commit of the last push taken ("" when deleted)
     open: dict[int, None] = {}  # builds without a result, in order of their entries
+    looks: dict[str, Look] = {}  # data set/branch → the last look at its source
 
 
 def apply(state: State, entry: Entry, head: Digest | None = None) -> State:
@@ -127,6 +129,7 @@ def unshared(state: State) -> State:
     new = copy.copy(state)
     new.builds, new.done, new.releases = copy.copy(state.builds), copy.copy(state.done), copy.copy(state.releases)
     new.environments, new.heads, new.open = dict(state.environments), dict(state.heads), dict(state.open)
+    new.looks = dict(state.looks)
     return new
 
 
@@ -225,6 +228,14 @@ def _gone(state: State, body: EnvironmentGone, time: float) -> None:
         _environment(state, body.environment, 0, serving=None, intended=None, gone=True, gone_since=time)
 
 
+def _looked(state: State, body: DataLooked, _time: float) -> None:
+    """What was seen last stands through looks that saw nothing."""
+    name, look = f"{body.data}/{body.branch}", body.look
+    if look.trouble and name in state.looks:
+        look = msgspec.structs.replace(state.looks[name], at=look.at, trouble=look.trouble)
+    state.looks[name] = look
+
+
 def _collected(state: State, body: Collected, _time: float) -> None:
     for key in body.keys:
         state.done.pop(key, None)
@@ -273,5 +284,6 @@ _RULES: dict[type[Body], Callable[[State, Any, float], None]] = {
     Switched: _switched,
     BuildFinished: _finished_build,
     EnvironmentGone: _gone,
+    DataLooked: _looked,
     Collected: _collected,
 }

@@ -72,12 +72,9 @@ def _deleted_branches(ledger: Ledger, runner: Runner, branches: Branches) -> Ite
 
 
 def _expired(ledger: Ledger, runner: Runner, now: float) -> Iterator[str]:
-    state = ledger.state()
-    busy = {build.environment for build in unfinished(state)}
-    for name in expired(state, now):
-        if name not in busy:
-            take_away(ledger, _live(runner, ledger.feature), name, EXPIRED)
-            yield f"{ledger.feature}: {name} is gone: {EXPIRED}"
+    for name in expired(ledger.state(), now):
+        take_away(ledger, _live(runner, ledger.feature), name, EXPIRED)
+        yield f"{ledger.feature}: {name} is gone: {EXPIRED}"
 
 
 def _left_over(ledger: Ledger, runner: Runner, now: float) -> None:

@@ -15,7 +15,7 @@ then one of OK, BAD or FAILED. Any number of requests may be under way. A reques
 waits for it any more. From the worker, id 0 is about itself: OK (loaded; a JSON object, `describe`), and RAW (it
 leaves: what it has not answered it has not begun).
 """
-# ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH112, PTH115, PTH118, PTH120, PTH123, PTH208, RUF021, UP045
+# ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH112, PTH115, PTH120, PTH123, PTH208, RUF021, UP045
 # (os.path on purpose: importing pathlib takes longer than all this file does before it loads the model)
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ NPY = b"\x93NUMPY"  # how numpy's files begin
 LEAK = 64 * 2**20  # bytes that a worker may always grow by
 LOOK = 1.0  # seconds between looks at its size
 YOUNG = 1.0  # seconds: one that ended sooner is not started again at once
+GROWN, UNLOADABLE = 80, 81  # how a worker's process ends
+FORKABLE = ("jemalloc_bg_thd",)  # names of threads that look after forks themselves: pyarrow's allocator
 
 Part = tuple[int, bytes]
 Frame = tuple[int, list[Part]]
@@ -574,91 +576,105 @@ def run_handler(task: Task, apart: bool) -> int:
     """Load the model once and fork: every worker has its pages without a copy, and a lost one is back in milliseconds.
 
     A process that has threads or connections cannot be forked safely (the threads are gone in the child, and a
-    connection would have two users). Then this starts over, and every worker loads for itself.
+    connection would have two users). So loading is a child's business: when it can be forked, it keeps the workers;
+    else it is the first of them, and the others are forked from here and load for themselves.
     """
-    worker, here, arguments = None, os.getcwd(), sys.argv[1:]  # before the user's code can change them
-    if not apart:
-        worker = loaded(task)
-        if worker is None:
-            return 1
-        if why := unforkable():
-            print(f"mawasu: {task.target} {why}: every worker loads for itself", file=sys.stderr, flush=True)
-            os.chdir(here)
-            os.execv(sys.executable, [sys.executable, os.path.join(here, __file__), *arguments, "--apart"])  # noqa: S606
-        # What was loaded stays: without this every full collection would walk the model again (100 ms seen at p99),
-        # and write to its pages, which would then be a copy in every worker.
-        gc.collect()
-        gc.freeze()
-        print(f"mawasu: {task.target} is loaded", file=sys.stderr, flush=True)
-    return keep(task, worker)
+    if apart:
+        return keep(task, None, {})
+    reading, writing = os.pipe()
+    pid = start(lambda: load_first(task, writing))
+    os.close(writing)
+    forked = os.read(reading, 1)
+    os.close(reading)
+    if forked == b"n":
+        return keep(task, None, {pid: 0})
+    _, status = os.waitpid(pid, 0)
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def load_first(task: Task, writing: int) -> int:
+    worker = loaded(task)
+    if worker is None:
+        return 1
+    why = unforkable()
+    if why:
+        print(f"mawasu: {task.target} {why}: every worker loads for itself", file=sys.stderr, flush=True)
+    os.write(writing, b"n" if why else b"y")
+    os.close(writing)
+    return work(task, worker, 0) if why else keep(task, worker, {})
 
 
 def loaded(task: Task) -> Worker | None:
     try:
-        return load(task.target, task.model)
+        worker = load(task.target, task.model)
     except Exception as error:  # noqa: BLE001 - importing runs the user's code
         traceback.print_exc()
         summary = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
         print(f"mawasu: cannot load {task.target}: {summary}", file=sys.stderr, flush=True)
         return None
+    # What was loaded stays: without this every full collection would walk the model again (100 ms seen at p99), and
+    # write to its pages, which would then be a copy in every worker.
+    gc.collect()
+    gc.freeze()
+    print(f"mawasu: {task.target} is loaded", file=sys.stderr, flush=True)
+    return worker
 
 
 def unforkable() -> str:
     """What loading left behind that only one process can have; "" for nothing."""
     if not os.path.isdir("/proc/self/fd"):
         return "is on a system where that cannot be known"
-    if len(os.listdir("/proc/self/task")) > 1:
-        return "started threads while it loaded"
+    for thread in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{thread}/comm") as file:
+            if int(thread) != os.getpid() and file.read().strip() not in FORKABLE:
+                return "started threads while it loaded"
     for entry in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
-            descriptor = int(entry)
-            if descriptor > 2 and os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
+            if int(entry) > 2 and os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
                 return "opened connections while it loaded"
     return ""
 
 
-def keep(task: Task, worker: Worker | None) -> int:
-    """Start the workers, and start another in place of each that ends. Returns when none can be of use."""
-    began: dict[int, float] = {}
-    running = {start(task, worker, number): number for number in range(task.workers)}
+def keep(task: Task, worker: Worker | None, running: dict[int, int]) -> int:
+    """Start the workers that do not run yet, and another in place of each that ends. Returns when none can load."""
+    for number in range(task.workers):
+        if number not in running.values():
+            running[start(lambda number=number: work(task, worker, number))] = number  # type: ignore[misc]
     began = dict.fromkeys(running, time.monotonic())
     while True:
         pid, status = os.waitpid(-1, os.WUNTRACED)
         if pid not in running:
             continue  # an orphan of the user's that was adopted
+        number = running[pid]
         if os.WIFSTOPPED(status):  # it would hold its callers until their time is up
-            print(f"mawasu: worker {running[pid]} was stopped; ending it", file=sys.stderr, flush=True)
+            print(f"mawasu: worker {number} was stopped; ending it", file=sys.stderr, flush=True)
             os.kill(pid, signal.SIGKILL)
             continue
-        number, code = running.pop(pid), os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
         if code == UNLOADABLE:
             return 1
-        print(
-            f"mawasu: worker {number} {ENDS.get(code, f'ended with status {code}')}; starting another", file=sys.stderr
-        )
-        sys.stderr.flush()
+        how = "has grown too large" if code == GROWN else f"ended with status {code}"
+        print(f"mawasu: worker {number} {how}; starting another", file=sys.stderr, flush=True)
         if time.monotonic() - began.pop(pid) < YOUNG and code != GROWN:
             time.sleep(YOUNG / 10)
-        pid = start(task, worker, number)
+        del running[pid]
+        pid = start(lambda number=number: work(task, worker, number))  # type: ignore[misc]
         running[pid], began[pid] = number, time.monotonic()
 
 
-GROWN, UNLOADABLE = 80, 81  # how a worker's process ends
-ENDS = {GROWN: "has grown too large"}
-
-
-def start(task: Task, worker: Worker | None, number: int) -> int:
-    """Fork worker `number`; it loads the model unless it was given."""
+def start(task: Callable[[], int]) -> int:
+    """Do it in a child, which ends with its result, and with us."""
     keeper = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    if pid := os.fork():
+    pid = os.fork()
+    if pid:
         return pid
     status = 70
     try:
         die_with_me()
         if os.getppid() == keeper:
-            status = work(task, worker, number)
+            status = task()
     except Exception:  # noqa: BLE001 - the last thing this process does is to say why
         traceback.print_exc()
     finally:
@@ -669,13 +685,10 @@ def start(task: Task, worker: Worker | None, number: int) -> int:
 
 
 def work(task: Task, worker: Worker | None, number: int) -> int:
+    """Be worker `number`, which loads the model unless it was given."""
+    worker = worker or loaded(task)
     if worker is None:
-        worker = loaded(task)
-        if worker is None:
-            return UNLOADABLE
-        gc.collect()
-        gc.freeze()
-        print(f"mawasu: {task.target} is loaded", file=sys.stderr, flush=True)
+        return UNLOADABLE
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     bind(listener, path_of(task.path, number))
     size = Size(task.memory, task.workers)

@@ -95,6 +95,7 @@ def _data_set(name: str, section: Values) -> DataSet:
         holdout=_make(Holdout, holdout) if holdout else None,
         label=section.get("label"),
         row=section.get("row"),
+        refresh=section.get("refresh"),
     )
 
 

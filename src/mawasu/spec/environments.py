@@ -14,6 +14,7 @@ slug can hold.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from mawasu.spec import globs
 from mawasu.spec.faults import quoted
@@ -44,6 +45,17 @@ def environment_of(feature: Feature, branch: str) -> Chosen | None:
         if globs.match_branch(environment.branch, branch):
             return Chosen(PREVIEW + slug_of(branch) if environment.preview else environment.name, environment)
     return None
+
+
+def refresh_branch(stable: Iterable[tuple[str, str]]) -> str | None:
+    """The branch that commits of new data go to, of stable environments (name, branch): where changes are tried first.
+
+    That is the one beside production, if there is exactly one, else production's own. A pattern is no branch. None
+    where no branch can be told.
+    """
+    branches = {name: branch for name, branch in stable if globs.is_plain(branch)}
+    others = [branch for name, branch in branches.items() if name != "production"]
+    return others[0] if len(others) == 1 else branches.get("production")
 
 
 def slug_of(branch: str) -> str:

@@ -33,7 +33,7 @@ class Holdout(Part, frozen=True, kw_only=True):
 
 class DataSource(Part, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()  # globs in the repository, from the feature's root
-    path: str | None = None  # a path or file:// URI outside; pinned in data.lock
+    path: str | None = None  # a path, file:// or gs:// URI outside; pinned in data.lock
 
 
 class DataSet(Part, frozen=True, kw_only=True):
@@ -42,6 +42,7 @@ class DataSet(Part, frozen=True, kw_only=True):
     holdout: Holdout | None = None
     label: str | None = None
     row: str | None = None
+    refresh: float | None = None  # seconds between looks for new data; only of a source with a `path`
 
 
 class Limits(Part, frozen=True, kw_only=True):

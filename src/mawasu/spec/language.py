@@ -47,8 +47,9 @@ SOURCE = Section(
             "Files of the repository, from the feature's root.",
         ),
         "path": Key(
-            Text("an absolute path or a `file://` URI", units.outside, r"(file://)?/.*"),
-            "A file or directory outside the repository; data.lock holds its digest.",
+            Text("an absolute path, a `file://` URI, or `gs://BUCKET/…`", units.outside, units.OUTSIDE),
+            "A file or directory outside the repository, an object of Cloud Storage, or all below a prefix; "
+            "data.lock holds its digest.",
         ),
         "sql": Key(NotBuilt("data from a database"), "Not built yet."),
         "connection": Key(NotBuilt("data from a database"), "Not built yet."),
@@ -79,7 +80,10 @@ DATA_SET = Section(
         "label": Key(COLUMN, "The column to predict; the evaluation command does not see it."),
         "row": Key(COLUMN, "The column that names a row."),
         "groups": Key(NotBuilt("explaining a data change by groups"), "Not built yet."),
-        "refresh": Key(NotBuilt("new snapshots by the clock"), "Not built yet."),
+        "refresh": Key(
+            Text("`hourly`, `daily`, `weekly`, or a time such as `6h`", units.refresh, units.REFRESH),
+            "How often the source's `path` is looked at: what is new there arrives as a commit that moves data.lock.",
+        ),
     }
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mawasu.spec.environments import refresh_branch
 from mawasu.spec.faults import Path, listed, nearest, quoted, suggestion
 from mawasu.spec.language import MAWASU_YAML
 from mawasu.spec.parse import Node
@@ -117,6 +118,24 @@ def _holdout_key(root: Node, values: Values) -> Iterator[Finding]:
             yield Finding(("data", name, "holdout"), message, "or give the data set a `row`", on_key=True)
 
 
+def _refresh(root: Node, values: Values) -> Iterator[Finding]:
+    for name, data_set in values.get("data", {}).items():
+        if "refresh" in data_set and "files" in data_set.get("source", {}):
+            message = "files of the repository change by pushes, only a source with a `path` is looked at by the clock"
+            hint = "take it out, or give the source a `path:` outside the repository"
+            yield Finding(("data", name, "refresh"), message, hint, on_key=True)
+        elif "refresh" in data_set and "environments" in values and refresh_branch(_stable(values)) is None:
+            message = "there is no one branch that its commits could go to"
+            hint = "give `production`, or the one environment beside it, a branch without `*`"
+            yield Finding(("data", name, "refresh"), message, hint, on_key=True)
+
+
+def _stable(values: Values) -> Iterator[tuple[str, str]]:
+    for name, environment in values["environments"].items():
+        if not is_preview(name, environment) and "branch" in environment:
+            yield name, environment["branch"]
+
+
 def _api_and_auth(root: Node, values: Values) -> Iterator[Finding]:
     api, auth = root.get("api"), root.get("auth")
     if api is not None and not _stands(root, "auth"):
@@ -151,5 +170,6 @@ RULES: tuple[Rule, ...] = (
     _training_data,
     _evaluation,
     _holdout_key,
+    _refresh,
     _api_and_auth,
 )

@@ -11,6 +11,7 @@ from mawasu.spec.faults import quoted
 NAME = r"[a-z][a-z0-9-]{0,38}"
 VARIABLE = r"[A-Z][A-Z0-9_]{0,99}"
 DURATION = r"[0-9]{1,9}(\.[0-9]{1,3})?(s|m|h|d)"
+REFRESH = rf"hourly|daily|weekly|{DURATION}"
 MEMORY = r"[0-9]{1,6}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti)"
 HANDLER = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*"
 BOUND = r"(>=|<=|>|<) *-?[0-9]{1,15}(\.[0-9]{1,15})?"
@@ -24,8 +25,10 @@ MACHINE = r"[a-z][a-z0-9]*(-[a-z0-9]+)+"
 NETWORK = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 TOPOLOGY = r"[0-9]{1,3}x[0-9]{1,3}(x[0-9]{1,3})?"
 HEADER = r"[A-Za-z][A-Za-z0-9-]{0,63}"
+OUTSIDE = r"(file://)?/.*|gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?"
 ORIGIN = r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?"
 
+_OFTEN = {"hourly": 3600.0, "daily": 86400.0, "weekly": 7 * 86400.0}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -49,6 +52,15 @@ def duration(text: str) -> float:
     if seconds <= 0:
         raise Refused("a time longer than zero, such as `30s`")
     return seconds
+
+
+def refresh(text: str) -> float:
+    """Seconds of `hourly`, `daily`, `weekly`, or of a duration."""
+    if text in _OFTEN:
+        return _OFTEN[text]
+    if not re.fullmatch(DURATION, text):
+        raise Refused("`hourly`, `daily`, `weekly`, or a time such as `6h`")
+    return duration(text)
 
 
 def memory(text: str) -> int:
@@ -142,19 +154,29 @@ def handler(text: str) -> str:
 
 
 def outside(text: str) -> str:
-    """Where data lies outside the repository: an absolute path or a `file://` URI (RFC 8089) of this machine."""
+    """Where data lies outside the repository: an absolute path, a `file://` URI (RFC 8089) of this machine, or
+    `gs://BUCKET/PREFIX-OR-OBJECT`."""
+    expected = "an absolute path, `file:///…`, or `gs://BUCKET/…`"
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
-    if scheme and scheme[1] != "file":
-        raise Refused("an absolute path or a `file://` URI", f"not built yet: data from `{scheme[1]}://`")
-    if not (text.removeprefix("file://") if scheme else text).startswith("/") or not text.isprintable():
-        raise Refused("an absolute path or `file:///…`", "`files:` names files of the repository")
+    if scheme and scheme[1] not in ("file", "gs"):
+        raise Refused(expected, f"not built yet: data from `{scheme[1]}://`")
+    if scheme and scheme[1] == "gs":
+        if not re.fullmatch(OUTSIDE, text) or not text.isprintable():
+            raise Refused("`gs://BUCKET/PREFIX-OR-OBJECT`, without a pattern: a prefix takes all below it")
+        return text
+    if not text.removeprefix("file://").startswith("/") or not text.isprintable():
+        raise Refused(expected, "`files:` names files of the repository")
     return text
 
 
 def data_files(text: str) -> str:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     if scheme:
-        hint = "give a file:// URI as `path:`" if scheme[1] == "file" else f"not built yet: data from `{scheme[1]}://`"
+        hint = (
+            f"give a {scheme[1]}:// URI as `path:`"
+            if scheme[1] in ("file", "gs")
+            else f"not built yet: data from `{scheme[1]}://`"
+        )
         raise Refused("a path or a glob inside the feature's root", hint)
     if text.startswith("/"):
         raise Refused("a path or a glob inside the feature's root", "data outside the repository is given as `path:`")

@@ -93,6 +93,21 @@ def _services(double: Double, state: dict[str, Managed], find: Any) -> None:
     def get(request: Request) -> Dict:
         return said(find(request))
 
+    @double.route(HOST, "servicemanagement.services.list")
+    def list_(request: Request) -> Dict:
+        project = request.query["producerProjectId"]
+        return {"services": [said(one) for one in state.values() if one.project == project and not one.deleted]}
+
+    @double.route(HOST, "servicemanagement.services.delete")
+    def delete(request: Request) -> Dict:
+        one = find(request)
+
+        def do() -> Dict:
+            one.deleted = True
+            return {}
+
+        return double.operation(HOST, "v1", "", do)
+
     @double.route(HOST, "servicemanagement.services.undelete")
     def undelete(request: Request) -> Dict:
         one = state.get(request.params["serviceName"])

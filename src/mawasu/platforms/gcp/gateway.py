@@ -96,6 +96,8 @@ class GcpGateway:
         for site in sites:
             if not site.endpoint.audience:
                 raise PlatformError(f"{site.prefix} has no Cloud Run service that the gateway could call")
+            if site.split:  # ESPv2 has one address for each operation, and Cloud Run's shares know no unit
+                raise PlatformError(f"the gateway of Google Cloud cannot split {site.prefix} among revisions")
         backed = [swagger.Backed(site, site.endpoint.audience) for site in sites]
         return swagger.compile(backed, host, self._settings.keys, self._key_sets.url)
 

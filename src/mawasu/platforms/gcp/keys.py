@@ -38,21 +38,38 @@ class KeyRing:
     def create(self, consumer: str, grants: Sequence[str], expires: float | None = None) -> tuple[PublicKey, str]:
         """As locally. Open doors: at most `espv2.FORGET` seconds later, when ESPv2 has fetched the set again."""
         key, token = tokens.make(consumer, grants, time.time(), expires)
-        self._records.create(f"{RECORDS}{key.id}.json", tokens.encode(key))
+        self._records.create(_name(key), tokens.encode(key))
         self._sets.refresh()
         return key, token
 
     def list(self) -> Sequence[PublicKey]:
         return kept(self._records)
 
+    def rotate(self, name: str, grace: float) -> tuple[PublicKey, str]:
+        """As locally; the old key goes with the first `mawasu reconcile` after its grace. Raises UsageError."""
+        old, now = self._find(name), time.time()
+        key, token = tokens.make(old.consumer, old.grants, now, tokens.renewed(old, now))
+        self._records.create(_name(key), tokens.encode(key))
+        self._records.put(_name(old), tokens.encode(tokens.ending(old, now + grace)))
+        self._sets.refresh()
+        return key, token
+
     def revoke(self, name: str) -> PublicKey:
         """Forget the public half: at most `espv2.FORGET` seconds later its token opens nothing. Raises UsageError."""
+        found = self._find(name)
+        self._records.delete(_name(found))
+        self._sets.refresh()
+        return found
+
+    def _find(self, name: str) -> PublicKey:
         found = [key for key in self.list() if key.id == name]
         if not found:
             raise tokens.unknown(name)
-        self._records.delete(f"{RECORDS}{name}.json")
-        self._sets.refresh()
         return found[0]
+
+
+def _name(key: PublicKey) -> str:
+    return f"{RECORDS}{key.id}.json"
 
 
 def kept(records: Bucket) -> Sequence[PublicKey]:

@@ -106,12 +106,12 @@ def account(cloud: Cloud, what: str) -> str:
 
 def service(feature: str, environment: str) -> str:
     """The Cloud Run service of a feature in an environment; another one for every pair. At most 49 of `a-z0-9-`."""
-    return _short(f"{feature}--{environment}", SERVICE_LONGEST)
+    return _short(f"{_plain(feature)}--{environment}", SERVICE_LONGEST)
 
 
 def gateway(feature: str) -> str:
     """The Cloud Run service of a feature's gateway. No environment is called `gateway` … `--` keeps them apart."""
-    return _short(f"{feature}--0gateway", SERVICE_LONGEST)
+    return _short(f"{_plain(feature)}--0gateway", SERVICE_LONGEST)
 
 
 def revision(service: str, release: Digest, runner: str) -> str:
@@ -133,12 +133,12 @@ def tag(revision: str) -> str:
 def secret(feature: str, environment: str, name: str) -> str:
     """The Secret Manager secret that holds a feature's secret in an environment (all previews share one)."""
     where = "preview" if environment.startswith("preview-") else environment
-    return f"mawasu-{feature}-{where}-{name}"
+    return f"mawasu-{_plain(feature)}--{where}--{name}"
 
 
 def trigger(feature: str, environment: str) -> str:
     """The Cloud Build trigger of a feature in an environment. At most 64 letters, digits and `-`."""
-    return _short(f"mawasu-{feature}--{environment}", 64)
+    return _short(f"mawasu-{_plain(feature)}--{environment}", 64)
 
 
 def link(github: str) -> str:
@@ -156,6 +156,14 @@ def labels(feature: str, environment: str = "") -> dict[str, str]:
     """Of everything that belongs to a feature."""
     found = {**MANAGED, "mawasu-feature": label(feature)}
     return {**found, "mawasu-environment": label(environment)} if environment else found
+
+
+def _plain(feature: str) -> str:
+    """A feature's name without `--`, which parts names: `a--b` in `c` and `a` in `b--c` are two things."""
+    if "--" not in feature and not feature.endswith("-") and not _CUT.fullmatch(feature):
+        return feature
+    mark = hashlib.sha256(feature.encode()).hexdigest()[:12]
+    return f"{re.sub('-+', '-', feature).rstrip('-')}-x{mark}"
 
 
 def _short(text: str, longest: int, whole: str | None = None) -> str:

@@ -1,8 +1,8 @@
 """One Envoy: its files, its admin socket, and whether it took what it was told.
 
-Envoy follows the three files of dynamic configuration by rename (file-based xDS: CDS, RDS, ECDS). Each is told as a
-version named by its content, and has taken effect when the admin interface names that version; a refusal moves a
-counter instead. The listener is static and is never drained. See decisions/0005-envoy-by-files.md.
+Envoy follows four files of dynamic configuration by rename (file-based xDS: CDS, RDS, ECDS for two filters). Each is
+told as a version named by its content, and has taken effect when the admin interface names that version; a refusal
+moves a counter instead. The listener is static and is never drained. See decisions/0005-envoy-by-files.md.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mawasu.errors import PlatformError
-from mawasu.gateway import listener
+from mawasu.gateway import limiter, listener
 from mawasu.gateway.authn import FILTER, digest
+from mawasu.gateway.edge import CERTIFICATE, SECRET, Edge
 from mawasu.gateway.routes import NAME
 from mawasu.platforms.local.files import replace
 
@@ -29,6 +30,8 @@ PREFIXES = {
     listener.CLUSTERS: "cluster_manager.cds",
     listener.ROUTES: f"http.ingress.rds.{NAME}",
     listener.AUTHN: f"extension_config_discovery.http_filter.{FILTER}",
+    listener.QUOTAS: f"extension_config_discovery.http_filter.{limiter.FILTER}",
+    CERTIFICATE: f"sds.{SECRET}",
 }
 """Where Envoy's statistics speak of each file."""
 
@@ -42,12 +45,25 @@ class Envoy:
 
     # ------------------------------------------------------------------------------------------ what it reads
 
-    def write_bootstrap(self, host: str, port: int, access_log: Path) -> Path:
+    def write_bootstrap(self, edge: Edge, access_log: Path) -> Path:
         """Another bootstrap is another file: a running Envoy can be asked which one it was started with."""
-        body = listener.bootstrap(host, port, str(self.directory), str(access_log))
+        body = listener.bootstrap(edge, str(self.directory), str(access_log))
         path = self.directory / f"bootstrap-{digest(body)}.json"
         replace(path, json.dumps(body, indent=1).encode(), durable=False)
         return path
+
+    def write_keys(self, text: str) -> str:
+        """A key set as a file of its own: its path. Another set is another file, for Envoy reads each once."""
+        path = self.directory / f"keys-{digest(text)}.json"
+        if not path.exists():
+            replace(path, text.encode(), durable=False)
+        return str(path)
+
+    def drop_keys(self, keep: str) -> None:
+        """Remove all key sets but the one that Envoy was told of."""
+        for path in self.directory.glob("keys-*.json"):
+            if str(path) != keep:
+                path.unlink(missing_ok=True)
 
     def read(self, file: str) -> Resources | None:
         """The resources that the file holds now, None when there is none (or it is not what was written here)."""

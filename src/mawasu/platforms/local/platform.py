@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mawasu.gateway.certificate import Files
+from mawasu.gateway.edge import Edge
 from mawasu.home import Home
 from mawasu.platforms.local.gateway import LocalGateway
 from mawasu.platforms.local.process import LocalProcesses, ensure_running
@@ -13,11 +15,13 @@ from mawasu.platforms.local.workshop import LocalWorkshop, lay_out
 class LocalPlatform(LocalWorkshop):
     """`ports.Platform` on this machine. `start` brings the supervisor and the gateway up, or finds them up."""
 
-    def __init__(self, home: Home, *, port: int, trust_pushers: bool, redis: str = "") -> None:
+    def __init__(
+        self, home: Home, *, edge: Edge, certificate: Files | None, trust_pushers: bool, redis: str = ""
+    ) -> None:
         super().__init__(home, Sandbox.detect(trust_pushers))
         host = LocalProcesses(home)
         self.services = LocalServices(home, host, self.sandbox, self.store, lay_out, redis)
-        self.gateway = LocalGateway(home, port, host)
+        self.gateway = LocalGateway(home, edge, host, certificate)
 
     def start(self) -> None:
         self.jobs.sweep()

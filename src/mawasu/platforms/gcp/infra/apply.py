@@ -35,6 +35,9 @@ PATIENCE = 120.0
 CREATION = 1200.0
 """Seconds that one thing may take to be there; Redis takes longest."""
 
+SERVICES, ENDPOINTS = len(LEVELS), len(LEVELS) + 1
+"""Levels of a removal, above those of what `apply` makes."""
+
 Tell = Callable[[Change, MawasuError | None], None]
 """Called, by any thread, when a change is done or failed."""
 
@@ -89,10 +92,14 @@ class Converger:
         return report
 
     def remove(self, changes: Sequence[Change]) -> Report:
-        """As `apply`, from the last level to the first; a failure stops nothing."""
+        """As `apply`, from the last level to the first; a failure stops nothing but the services.
+
+        What a gateway's Endpoints service is called is known from its service alone: while one stays, so do they.
+        """
         report = Report()
-        for number in reversed(range(len(LEVELS) + 1)):
-            self._level([one for one in changes if _removal_level(one) == number], report)
+        for number in reversed(range(ENDPOINTS + 1)):
+            if number != SERVICES or not report.failed:
+                self._level([one for one in changes if _removal_level(one) == number], report)
         return report
 
     def _level(self, changes: Sequence[Change], report: Report) -> None:
@@ -202,8 +209,8 @@ class Converger:
 
 
 def _removal_level(change: Change) -> int:
-    """Services go first, accounts last but for the bucket with the records."""
-    first_and_last = {"service": len(LEVELS), "endpoints": len(LEVELS), "policy": 2, "account": 1, "bucket": 0}
+    """What serves goes first, accounts last but for the bucket with the records."""
+    first_and_last = {"endpoints": ENDPOINTS, "service": SERVICES, "policy": 2, "account": 1, "bucket": 0}
     if change.kind in first_and_last:
         return first_and_last[change.kind]
     return max(3, level_of(change.kind, change.stage))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mawasu.errors import PlatformError
+from mawasu.google import servicemanagement
 from mawasu.google.client import Client
 from mawasu.google.operations import FIRST
 from mawasu.platforms.gcp import names
@@ -179,7 +180,12 @@ def everything(client: Client, scope: Scope, *, records: bool) -> Everything:
         policies.append(f"connection/{scope.connection}")
     read_policies = together([partial(read_policy, client, place, name) for name in policies])
     granted = [one for one in read_policies if one is not None and one.body["grants"]]
-    found = [*(one for one in actual.found if one.kind != "apis"), *ran, *_endpoints(ran), *granted]
+    found = [
+        *(one for one in actual.found if one.kind != "apis"),
+        *ran,
+        *_endpoints(client, scope.project, ran),
+        *granted,
+    ]
     ours = [one for one in found if one.ours and (records or one.id != f"bucket {scope.bucket}")]
     kept = [f"{one.id}: it does not carry mawasu's mark" for one in found if not one.ours and one.kind not in _OTHERS]
     if not records and any(one.id == f"bucket {scope.bucket}" and one.ours for one in found):
@@ -204,14 +210,13 @@ def destroy(client: Client, all_: Everything, *, tell: Tell = untold, pause: flo
     return report
 
 
-def _endpoints(ran: Sequence[Found]) -> list[Found]:
-    """The Endpoints services of the gateways: each is called as its gateway's host."""
-    found = []
-    for one in ran:
-        host = urlsplit(str(one.body.get("uri", ""))).hostname
-        if one.name.endswith("--0gateway") and host:
-            found.append(Found("endpoints", host, {}, True))
-    return found
+def _endpoints(client: Client, project: str, ran: Sequence[Found]) -> list[Found]:
+    """The Endpoints services of the gateways that are left: each is called as its gateway's host."""
+    hosts = {urlsplit(str(one.body.get("uri", ""))).netloc for one in ran if one.name.endswith("--0gateway")}
+    if not hosts:
+        return []
+    there = client.pages(servicemanagement.list_services(project), "services")
+    return [Found("endpoints", one["serviceName"], {}, True) for one in there if one["serviceName"] in hosts]
 
 
 def refused(report: Report) -> PlatformError | None:

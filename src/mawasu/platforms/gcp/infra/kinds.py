@@ -17,6 +17,7 @@ from mawasu.google import (
     runjobs,
     scheduler,
     secretmanager,
+    servicemanagement,
     triggers,
 )
 from mawasu.google.call import Call, path
@@ -162,7 +163,7 @@ KINDS: dict[str, Kind] = {
         delete=lambda place, one: scheduler.delete_schedule(*place.at, one.name),
     ),
     "endpoints": Kind(
-        delete=lambda _, one: runjobs.delete_endpoints(one.name),
+        delete=lambda _, one: servicemanagement.delete(one.name),
         operations="v1",
     ),
     "service": Kind(
