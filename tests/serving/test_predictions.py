@@ -62,7 +62,8 @@ def serve(replica: Replica, tmp_path: Path) -> Serve:
 
 
 def ask(replica: Replica, body: str, target: str = "/predict/7", **headers: str) -> int:
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    """As the gateway hands it on."""
+    sent = {"x-request-id": "n", **{name.replace("_", "-"): value for name, value in headers.items()}}
     return request(replica.listen, "POST", target, body.encode(), sent).status
 
 
@@ -87,6 +88,7 @@ def collected(home: Home) -> list[Path]:
 
 def test_an_answer_is_remembered_with_all_that_later_questions_need(replica: Replica, serve: Serve) -> None:
     home = serve(cache=Caching(60.0))
+    assert replica.ask({"x": 9}).status == 200, "an example: nobody's"
     for _ in range(2):
         assert ask(replica, '{"x": 2}', "/predict/7?a=b", x_request_id="id-1", mawasu_unit="visitor") == 200
     first, second = known(home, 2)

@@ -129,13 +129,14 @@ class Daemon:
         from mawasu.platforms.local.predictions import collect  # pyarrow takes a while to load
 
         said = ""
-        while not self.stopped.wait(TICK):
+        while not self.stopped.is_set():
             try:
                 collect(self.home)
             except (OSError, ValueError) as error:  # a full disk, a file that was damaged; Arrow's errors are of these
                 if str(error) != said:
                     self.log.write(f"prediction log: {error}")
                 said = str(error)
+            self.stopped.wait(TICK)
 
     def _refresh(self) -> None:
         """New data, on a thread of its own: reading a large source keeps nothing else waiting."""

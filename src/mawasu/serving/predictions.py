@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import sys
 import time
 from hashlib import blake2b
@@ -16,7 +15,7 @@ from hashlib import blake2b
 import msgspec
 
 from mawasu.serving.config import Config
-from mawasu.serving.http import OWN
+from mawasu.serving.http import CARRIED
 from mawasu.serving.message import App, Request, Response, unread
 from mawasu.serving.metrics import Family, Operations, counter
 from mawasu.serving.recorder import FRAME, Row, Told
@@ -75,7 +74,10 @@ class Recorder:
 
 
 class LoggedApp:
-    """`app`, whose sampled answers are remembered, whoever knew them: the model or the cache."""
+    """`app`, whose sampled answers are remembered, whoever knew them: the model or the cache.
+
+    Of what came through the gateway: examples and what a new release is warmed with are nobody's.
+    """
 
     def __init__(self, config: Config, rules: Predictions, recorder: Recorder, app: App) -> None:
         self._app = app
@@ -84,11 +86,8 @@ class LoggedApp:
         self._operations = Operations(config.operations, config.prefix)
 
     async def __call__(self, request: Request) -> Response:
-        if request.path.startswith(OWN):
-            return await self._app(request)
-        number, unit = request.header(b"x-request-id"), request.header(b"mawasu-unit")
-        number = number or secrets.token_hex(16).encode()
-        if not sampled(unit or number, self._sample):
+        number, unit = request.header(CARRIED), request.header(b"mawasu-unit")
+        if not number or not sampled(unit or number, self._sample):
             return await self._app(request)
         expected = request.body.expected
         if expected is None or expected > KEPT:
