@@ -13,7 +13,7 @@ demo-both: setup
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest tests/gcp/demo_on_both.py
 
 test: setup
-	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n 2 tests
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n 3 tests
 
 # Lint, types, import rules.
 check: setup

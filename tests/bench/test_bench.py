@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from math import isfinite
 
 import pytest
 from bench.__main__ import NAMES
@@ -19,6 +20,6 @@ def test_the_smallest_form_of_a_benchmark_runs(name: str) -> None:
     for report in reports:
         assert report.rows, report.title
         assert report.text().startswith(report.title)
-        assert all(row["median"] >= 0 for row in report.plain()["rows"])
+        assert all(isfinite(row["median"]) for row in report.plain()["rows"])  # a difference may be below 0
     if name == "swap":
         assert all(count == 0 for what, count in rows(reports[0]).items() if what.startswith("failed"))

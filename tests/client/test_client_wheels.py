@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from mawasu.client.testing import FakeApi
 
@@ -40,7 +41,7 @@ class Environment:
 
     def uv(self, *words: str) -> str:
         told = {**os.environ, "VIRTUAL_ENV": str(self.path)}
-        return subprocess.run(["uv", *words], env=told, check=True, capture_output=True, text=True).stdout
+        return subprocess.run([find_uv_bin(), *words], env=told, check=True, capture_output=True, text=True).stdout
 
     def python(self, *words: str) -> str:
         """As anybody would: nothing of this checkout is on the path."""

@@ -329,3 +329,15 @@ def test_stopping_finishes_what_is_under_way(stand: Stand, pair: tuple[Backend, 
         assert not stand.processes.running("gateway")
     finally:
         stand.gateway.start()
+
+
+def test_what_comes_through_the_gateway_says_so_and_finds_no_page_of_the_servers_own(stand: Stand) -> None:
+    """The servers' `/-/metrics` looks for this header of Envoy's (`serving/http.py`), which no caller can take away."""
+    backend = stand.backend("any")
+    paths: dict[str, Any] = {"{any}__{thing}": []}
+    stand.gateway.switch([here(backend, document(**paths))])
+    for headers in ({}, {"connection": "x-request-id"}, {"x-request-id": ""}, {"x-request-id": "mine"}):
+        assert call(stand.port, "GET", f"{AT}/-/metrics", headers).status == 200
+        assert backend.seen[-1].line.startswith("GET /-/metrics ")
+        (told,) = backend.seen[-1].values("x-request-id")
+        assert len(told) == 36, "a number of the gateway's own"

@@ -33,6 +33,11 @@ NEEDS = {
         "cloudbuild.repositories.fetchGitRefs",
         _CONNECTION,
     ),
+    "cloudbuild.projects.locations.connections.repositories.get": ("cloudbuild.repositories.get", _CONNECTION),
+    "cloudbuild.projects.locations.connections.repositories.accessReadWriteToken": (
+        "cloudbuild.repositories.accessReadWriteToken",
+        "roles/cloudbuild.tokenAccessor",
+    ),
     "artifactregistry.projects.locations.repositories.packages.tags.get": ("artifactregistry.tags.get", _IMAGES),
     "artifactregistry.projects.locations.repositories.packages.versions.get": (
         "artifactregistry.versions.get",

@@ -71,7 +71,7 @@ class Google:
         self.records = CloudRecords(client, BUCKET, directory / "cache")
         self.heads: dict[str, str] = {}
         self.said: list[str] = []
-        self._runs = 0
+        self._runs = self._looks = 0
         infra.infra(double).connect()
 
     # ------------------------------------------------------------------------------------------ people
@@ -195,18 +195,17 @@ class Google:
 
     def reconcile(self, now: float | None = None) -> list[str]:
         """What Cloud Scheduler starts."""
-        from mawasu.cli.cloud import cloud
+        from mawasu.cli.cloud import cloud, origin
         from mawasu.git.repository import init_bare
         from mawasu.platforms.gcp.runs import Branches, CloudBuildRuns
 
-        self._runs += 1
-        home = Home(self.directory / f"home-{self._runs}").create()
-        init_bare(home.repos / "reconcile.git")
-        made = runner(self.client, home, "reconcile", QUICK)
+        self._looks += 1
+        home = Home(self.directory / f"reconcile-{self._looks}").create()
+        init_bare(home.repos / f"{reconcile.REPOSITORY}.git")
+        made = runner(self.client, home, reconcile.REPOSITORY, QUICK)
         at = cloud()
-        return list(
-            reconcile.reconcile(made, Branches(self.client, at), CloudBuildRuns(self.client, at, "").retry, now)
-        )
+        retry = CloudBuildRuns(self.client, at, "").retry
+        return list(reconcile.reconcile(made, Branches(self.client, at), retry, origin(self.client, home), now))
 
     # ------------------------------------------------------------------------------------------ what is recorded
 

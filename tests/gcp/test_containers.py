@@ -48,7 +48,13 @@ def test_a_handlers_worker_and_our_server_meet_at_a_socket_in_memory() -> None:
     )
     assert worker.working == "/mawasu/files/code/f"
     assert told(server) == Config(
-        "", "/mawasu/run/worker.sock", SPEC.release, max_batch=8, prefix="/late/production", site="late/production"
+        "",
+        "/mawasu/run/worker.sock",
+        SPEC.release,
+        max_batch=8,
+        prefix="/late/production",
+        site="late/production",
+        labels={"feature": "late", "environment": "production", "revision": SPEC.revision},
     )
     assert server.mounts == {"run": "/mawasu/run"}
     assert worker.mounts == {"run": "/mawasu/run", "files": "/mawasu/files"}

@@ -20,6 +20,7 @@ from mawasu.platforms.gcp.infra.triggers import included_files, push_filter
 from mawasu.platforms.gcp.infra.words import Facts, Resource, Wanted
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.spec.environments import environment_of
+from mawasu.spec.feature import DataSet, DataSource
 from tests.gcp.infra_world import GCP, RUNNER, wanted
 
 CLOUD = Cloud("acme-ml", "123456789012", "europe-west1", "acme-ml-mawasu", RUNNER)
@@ -70,6 +71,16 @@ def test_nobody_gets_a_basic_role_or_power_over_who_may_do_what() -> None:
     given_ = {role for _, _, role in roles()}
     assert not given_ & {"roles/owner", "roles/editor", "roles/viewer", "roles/resourcemanager.projectIamAdmin"}
     assert not given_ & {"roles/storage.admin", "roles/iam.serviceAccountAdmin", "roles/iam.securityAdmin"}
+
+
+def test_builds_write_to_github_only_where_new_data_is_committed() -> None:
+    plain = wanted()
+    source = DataSet(name="late", source=DataSource(path="gs://acme-data/late"), refresh=86400.0)
+    fed = msgspec.structs.replace(plain, feature=msgspec.structs.replace(plain.feature, data=(source,)))
+    for chosen, role in ((plain, "readTokenAccessor"), (fed, "tokenAccessor")):
+        given_ = grants.of(all_of(chosen)["policy connection/github"], CLOUD)
+        assert {one.member for one in given_} == {grants.member(CLOUD, "build")}
+        assert {one.role for one in given_} == {"roles/cloudbuild.connectionViewer", f"roles/cloudbuild.{role}"}
 
 
 def test_code_of_users_runs_as_accounts_that_change_nothing_of_the_project() -> None:

@@ -67,7 +67,7 @@ def test_mawasu_build_has_every_role_that_its_calls_need() -> None:
     cloud = Cloud("acme", "123456789012", "europe-west1", "acme-mawasu")
     held = {
         grant.role
-        for one in grants.foundation(cloud, connection="github", redis=True, public=True)
+        for one in grants.foundation(cloud, connection="github", redis=True, public=True, refresh=True)
         for grant in grants.of(one, cloud)
         if grant.member == grants.member(cloud, "build")
     }

@@ -134,8 +134,10 @@ class Replica:
             return list(pool.map(self.ask, values))
 
     def metric(self, name: str) -> int:
+        """The sum over its samples."""
         text = request(self.listen, "GET", "/-/metrics").body.decode()
-        return int(next(line.split()[1] for line in text.splitlines() if line.startswith(f"mawasu_{name} ")))
+        names = (f"mawasu_{name} ", f"mawasu_{name}{{")
+        return sum(int(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(names))
 
     def close(self) -> None:
         for process in (self.server, self.worker):

@@ -126,7 +126,7 @@ def test_who_leaves_does_not_take_the_answer_from_those_who_stay(replica: Replic
         eventually(lambda: replica.metric("cache_misses_total") == 1)
         with ThreadPoolExecutor(4) as pool:
             asked = [pool.submit(ask, replica, "{}") for _ in range(4)]
-            eventually(lambda: replica.metric("requests_total") >= 6)
+            eventually(lambda: replica.metric("requests_active") >= 6)
             first.close()
             answers = [future.result() for future in asked]
     assert {answer.status for answer in answers} == {200}

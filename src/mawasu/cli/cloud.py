@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from mawasu.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mawasu.data.reach import Reach
     from mawasu.executor.build import Shop
     from mawasu.executor.records import CloudRecords
+    from mawasu.executor.refresh import Origin
     from mawasu.google.client import Client
     from mawasu.home import Home
     from mawasu.ledger.entries import AnyBody
@@ -51,7 +54,20 @@ def runner(client: Client, home: Home, repository: str, tempo: Tempo | None = No
     records = CloudRecords(client, at.bucket, home.checkpoints)
     runs = CloudBuildRuns(client, at, os.environ.get("BUILD_ID", ""))
     outfit = _Outfit(client, at, home, records, runs, repository, tempo or Tempo())
-    return Runner(home, records, runs, outfit, say=lambda line: say(safe(line)))
+    return Runner(home, records, runs, outfit, reach(client, at), say=lambda line: say(safe(line)))
+
+
+def origin(client: Client, home: Home) -> Callable[[str], Origin]:
+    """The repository on GitHub, by what the connection calls it."""
+    from mawasu.git.repository import init_bare
+    from mawasu.platforms.gcp.repository import Connected
+
+    def connected(project: str) -> Origin:
+        repo = home.repos / f"origin-{project}.git"
+        init_bare(repo)
+        return Connected(client, cloud(), project, repo)
+
+    return connected
 
 
 def reach(client: Client, at: Cloud) -> Reach:

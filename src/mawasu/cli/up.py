@@ -19,6 +19,8 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--data", action="append", metavar="PLACE", help=help)
     help = "Where answers are kept for all replicas, as redis://[user:password@]host (remembered; `none`: nowhere)."
     verb.add_argument("--redis", metavar="URL", help=help)
+    help = "A port on loopback where Prometheus reads the metrics of all replicas (remembered; 0: none)."
+    verb.add_argument("--metrics", metavar="PORT", type=whole(0, 65535), help=help)
     verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
     verb.json()
     gateway = verb.add_argument_group("the gateway, all remembered")

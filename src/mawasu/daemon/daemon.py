@@ -12,6 +12,7 @@ from typing import Any
 
 from mawasu.daemon.control import Control
 from mawasu.daemon.converge import Converge
+from mawasu.daemon.exporter import Exporter
 from mawasu.daemon.ledgers import Ledgers
 from mawasu.daemon.lock import lock
 from mawasu.daemon.pushes import Pushes
@@ -78,6 +79,7 @@ class Daemon:
         self.pushes = Pushes(self.shop, live, self.ledgers, self.queue)
         self.converge = Converge(self.shop, live, self.ledgers, self.log)
         self.control = Control(home.daemon_socket, self._answer, self.log)
+        self.exporter = Exporter(home, settings.metrics) if settings.metrics else None
         self.stopped = threading.Event()
         self._warned: list[str] = []
         self._watched: dict[str, tuple[float, Watcher]] = {}  # project → when to look again
@@ -90,13 +92,18 @@ class Daemon:
         self.pushes.resume()
         self.scan()
         self.control.start()
+        if self.exporter is not None:
+            self.exporter.start()
         threading.Thread(target=self._tick, name="tick", daemon=True).start()
         threading.Thread(target=self._refresh, name="refresh", daemon=True).start()
+        threading.Thread(target=self._collect, name="predictions", daemon=True).start()
         threading.Thread(target=_warm, name="warm", daemon=True).start()
 
     def stop(self) -> None:
         """Leave: what is served is served on, unfinished builds are resumed by the next start."""
         self.control.stop()
+        if self.exporter is not None:
+            self.exporter.stop()
         self.queue.stop()
         self.stopped.set()
 
@@ -124,6 +131,20 @@ class Daemon:
                 self.pushes.resume()
             except MawasuError as error:
                 self.log.write(f"tick: {error}")
+
+    def _collect(self) -> None:
+        """The prediction log, on a thread of its own: writing a large spool as Parquet keeps nothing else waiting."""
+        from mawasu.platforms.local.predictions import collect  # pyarrow takes a while to load
+
+        said = ""
+        while not self.stopped.is_set():
+            try:
+                collect(self.home)
+            except (OSError, ValueError) as error:  # a full disk, a file that was damaged; Arrow's errors are of these
+                if str(error) != said:
+                    self.log.write(f"prediction log: {error}")
+                said = str(error)
+            self.stopped.wait(TICK)
 
     def _refresh(self) -> None:
         """New data, on a thread of its own: reading a large source keeps nothing else waiting."""

@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trusted_hops: int = 0
     redis: str = ""  # the URL of the cache of answers, with its password; "": none
     back_ends: tuple[str, ...] = ()
+    metrics: int = 0  # the port on loopback where Prometheus finds the metrics of all replicas; 0: none
 
     @property
     def edge(self) -> Edge:
@@ -44,6 +45,7 @@ class Said(msgspec.Struct, frozen=True):
     builds: int | None = None
     data: tuple[str, ...] | None = None
     redis: str | None = None
+    metrics: int | None = None
     host: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -57,7 +59,7 @@ def told(known: Settings, said: Said) -> Settings:
     """What holds from now on. Raises UsageError for what cannot hold together."""
     changes = {
         name: value
-        for name in ("port", "builds", "data", "redis", "host", "hsts", "trusted_hops")
+        for name in ("port", "builds", "data", "redis", "metrics", "host", "hsts", "trusted_hops")
         if (value := getattr(said, name)) is not None
     }
     if said.back_ends is not None:

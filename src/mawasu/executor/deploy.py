@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from mawasu.errors import BlockedError, MawasuError
+from mawasu.errors import BlockedError, MawasuError, SpecError
 from mawasu.executor.candidate import Answer, check_examples
 from mawasu.executor.commit import CommitOf
 from mawasu.executor.contract import Candidate, check_contract, decode
@@ -17,6 +17,8 @@ from mawasu.executor.known import PRODUCTION
 from mawasu.executor.requests import Requests
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import StepSecrets, Walk, ensure_image, resources
+from mawasu.gateway.openapi import read
+from mawasu.gateway.templates import precedence
 from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
 from mawasu.ledger.fold import State
 from mawasu.ledger.moved import MovedError, unmoved
@@ -243,6 +245,7 @@ def service_spec(
         most=max(1, api.scale.min, api.scale.max),
         preview=preview,
         secrets=secrets(api.secrets, "api"),
+        operations=operations(at),
     )
 
 
@@ -254,7 +257,20 @@ def handler_of(api: Api) -> Handler:
         cache=api.cache,
         workers=api.workers.count or max(1, int(api.resources.cpu)),
         share=api.workers.share,
+        predictions=api.predictions,
     )
+
+
+def operations(at: CommitOf) -> tuple[str, ...]:
+    """Of the OpenAPI file, in the order in which a gateway tries them. None of a faulty one: the contract says why."""
+    auth = at.feature.auth
+    if auth is None:
+        return ()
+    try:
+        found = read(at.text(auth.openapi), auth.openapi).api.operations
+    except SpecError:
+        return ()
+    return tuple(f"{one.method.upper()} {one.path}" for one in sorted(found, key=lambda one: precedence(one.path)))
 
 
 def model_of(walk: Walk) -> Digest | None:

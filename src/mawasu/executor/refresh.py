@@ -40,8 +40,9 @@ class Origin(Protocol):
         """Move the branch to a commit of that git directory; False if it is not at `old` any more."""
 
 
-Read = Callable[[BuildState, Ledger], Feature]
-"""The feature as a build's commit describes it. Raises SpecError for a file with faults."""
+Read = Callable[[BuildState, Ledger], Feature | None]
+"""The feature as a build's commit describes it; None where the commit is not to be had. Raises SpecError for a file
+with faults."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ class Refresh:
         """Files with faults are left out: their builds have told them."""
         for build in _newest(state):
             with contextlib.suppress(SpecError):
-                yield build, self.read(build, ledger)
+                feature = self.read(build, ledger)
+                if feature is not None:
+                    yield build, feature
 
     # ------------------------------------------------------------------------------------------------ one branch
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mawasu.gateway import templates
 from mawasu.gateway.document import NEVER_OURS
-from mawasu.gateway.openapi import BACKEND, Found, Reading
+from mawasu.gateway.openapi import Found, Reading
 from mawasu.words import Value
 
 Dict = dict[str, Any]
@@ -72,8 +72,7 @@ class Contract:
     @property
     def served(self) -> list[Found]:
         """The operations that the feature's own api answers: none that another back end does."""
-        outside = _elsewhere(self.root)
-        return [one for one in self._reading.operations if not outside and not _elsewhere(one.body)]
+        return [one for one in self._reading.operations if one.operation.backend is None]
 
     def find(self, method: str, path: str) -> Found | None:
         """The operation that a request meets. `path` may have a query."""
@@ -184,11 +183,6 @@ def _registry(document: Dict) -> Any:
 
     whole: Any = Registry().with_resource(SOURCE, DRAFT202012.create_resource(document))
     return whole
-
-
-def _elsewhere(holder: Mapping[str, Any]) -> bool:
-    backend = holder.get(BACKEND)
-    return isinstance(backend, Mapping) and "address" in backend
 
 
 def _by_status(found: Found) -> Dict:

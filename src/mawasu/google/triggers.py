@@ -60,3 +60,14 @@ def fetch_branches(project: str, region: str, connection: str, repository: str) 
     """Names of the repository's branches; `client.pages(…, "refNames")`."""
     at = _connection(project, region, connection, "repositories", repository) + ":fetchGitRefs"
     return Call("GET", HOST, at, {"refType": "BRANCH"})
+
+
+def get_repository(project: str, region: str, connection: str, repository: str) -> Call:
+    """Its `remoteUri` is where the connection reads it."""
+    return Call("GET", HOST, _connection(project, region, connection, "repositories", repository))
+
+
+def write_token(project: str, region: str, connection: str, repository: str) -> Call:
+    """A password for git that reads and writes this repository, and is good for an hour at most."""
+    at = _connection(project, region, connection, "repositories", repository) + ":accessReadWriteToken"
+    return Call("POST", HOST, at, body={}, again=True)

@@ -22,6 +22,10 @@ class Commits:
         if self._store.get(name) is None:
             self._store.create(name, self._store.put_bytes(pack_commit(repo, commit, root)).encode())
 
+    def has(self, commit: Commit) -> bool:
+        """Whether it was kept: not yet, when its run died as it began."""
+        return self._store.get(self._name(commit)) is not None
+
     def bring(self, repo: Repo, commit: Commit) -> None:
         """Make a commit readable in a repository. Raises CorruptError when it was never kept, or is damaged."""
         if has_commit(repo, commit):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from mawasu.data.reach import Reach
 from mawasu.errors import MawasuError, SpecError, UsageError
 from mawasu.executor.build import Build, Shop
 from mawasu.executor.commit import git_dir, read_feature, root_of
@@ -35,12 +36,14 @@ class Outfit(Protocol):
 
 @dataclass
 class Runner:
-    """What a run has at hand. `home.repos` holds the repository; `outfit` is asked once for every build."""
+    """What a run has at hand. `home.repos` holds the repository; `outfit` is asked once for every build; `reach` is
+    what may be read outside the repository."""
 
     home: Home
     records: Records
     runs: Runs
     outfit: Outfit
+    reach: Reach
     say: Callable[[str], None] = lambda _: None
 
 

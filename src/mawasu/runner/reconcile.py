@@ -1,4 +1,5 @@
-"""`mawasu reconcile`: what the clock brings. Previews whose time is over or whose branch is gone, runs that died."""
+"""`mawasu reconcile`: what the clock brings. Runs that died, previews whose time is over or whose branch is gone, and
+new data, which comes last because it may take long."""
 
 from __future__ import annotations
 
@@ -6,13 +7,18 @@ import time
 from collections.abc import Callable, Collection, Iterator
 
 from mawasu.errors import MawasuError
+from mawasu.executor.commit import git_dir, read_feature
 from mawasu.executor.leaving import EXPIRED, branch_gone, expired, take_away
+from mawasu.executor.refresh import Origin, Refresh
 from mawasu.executor.sites import Live
+from mawasu.git.repository import read_tree
 from mawasu.ledger.entries import BuildFinished
-from mawasu.ledger.fold import unfinished
+from mawasu.ledger.fold import BuildState, unfinished
 from mawasu.ledger.ledger import Ledger
 from mawasu.runner.claim import is_walked
+from mawasu.runner.commits import Commits
 from mawasu.runner.push import Runner
+from mawasu.spec.feature import Feature
 from mawasu.words import Push, Result
 
 TRIES = 2
@@ -21,6 +27,9 @@ TRIES = 2
 LATELY = 2 * 86400.0
 """Seconds that what is gone is looked after."""
 
+REPOSITORY = "reconcile"
+"""The repository below `home.repos` that commits are brought into from the records."""
+
 Branches = Callable[[str], Collection[str] | None]
 """The branches of a project; None when that cannot be known."""
 
@@ -28,17 +37,37 @@ Retry = Callable[[str], bool]
 """Starts a run of Cloud Build again; False when that cannot be done."""
 
 
-def reconcile(runner: Runner, branches: Branches, retry: Retry, now: float | None = None) -> Iterator[str]:
-    """Do what is due, and say it, a line each. A fault with one feature keeps no other waiting."""
-    for feature in runner.records.features():
-        ledger = runner.records.ledger(feature)
+def reconcile(
+    runner: Runner, branches: Branches, retry: Retry, origin: Callable[[str], Origin], now: float | None = None
+) -> Iterator[str]:
+    """Do what is due, and say it, a line each. A fault with one feature keeps no other waiting.
+
+    `origin`: the repository of a project, which takes the commits of new data.
+    """
+    now = time.time() if now is None else now
+    ledgers = {feature: runner.records.ledger(feature) for feature in runner.records.features()}
+    for feature, ledger in ledgers.items():
         try:
             yield from _dead_runs(ledger, runner, retry)
             yield from _deleted_branches(ledger, runner, branches)
-            yield from _expired(ledger, runner, time.time() if now is None else now)
-            _left_over(ledger, runner, time.time() if now is None else now)
+            yield from _expired(ledger, runner, now)
+            _left_over(ledger, runner, now)
         except MawasuError as error:
             yield f"{feature}: {error}"
+    yield from _refreshing(runner, origin).run(ledgers, now)
+
+
+def _refreshing(runner: Runner, origin: Callable[[str], Origin]) -> Refresh:
+    def read(build: BuildState, ledger: Ledger) -> Feature | None:
+        assert build.push.new is not None, "a deleted branch is of no environment"
+        repo = git_dir(runner.home.repos, REPOSITORY)
+        commits = Commits(runner.records.store, ledger.feature)
+        if not commits.has(build.push.new):
+            return None
+        commits.bring(repo, build.push.new)
+        return read_feature(repo, read_tree(repo, build.push.new), build.file).feature
+
+    return Refresh(runner.records.store, runner.reach, origin, read)
 
 
 def _dead_runs(ledger: Ledger, runner: Runner, retry: Retry) -> Iterator[str]:

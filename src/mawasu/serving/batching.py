@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -25,6 +26,7 @@ FEW = 64  # items that may stand in any queue
 LONG = 1.0  # seconds that nobody waits in a queue that stands
 GRACE = 1.0  # seconds within which a lost worker should be back
 TICK = 0.02  # seconds between looks at whose time is up
+SIZES = tuple(2**power for power in range(13))  # bounds of how many items a batch has, as they are counted
 
 
 class Ask(msgspec.Struct, eq=False):
@@ -66,6 +68,7 @@ class Batcher:
     def __init__(self, links: Sequence[Link], *, max_batch: int, queue: int, deadline: float) -> None:
         self.batches = 0
         self.items = 0
+        self.sizes = [0] * (len(SIZES) + 1)
         self.refused = 0
         self.retried = 0
         self.late = 0
@@ -149,7 +152,7 @@ class Batcher:
             batch = self._take(1 if link.about.streams else self._max_batch)
             if not batch:
                 continue
-            self.batches += 1
+            self._count(batch, 1)
             number, reply = link.call([ask.part for ask in batch])
             self._out[reply] = batch, link, number
             reply.add_done_callback(partial(self._settle, self._loop.time(), link.under_way == 1))
@@ -173,8 +176,13 @@ class Batcher:
             size += ask.count
         if not self._asks:
             self._empty = now
-        self.items += size
         return batch
+
+    def _count(self, batch: list[Ask], times: int) -> None:
+        items = sum(ask.count for ask in batch)
+        self.batches += times
+        self.items += times * items
+        self.sizes[bisect_left(SIZES, items)] += times
 
     # ------------------------------------------------------------------------------------ settling
 
@@ -206,9 +214,8 @@ class Batcher:
     def _again(self, batch: list[Ask], *, begun: bool) -> None:
         """A lost worker's batch goes to the next one, once (decisions/0023). Whose batch it had begun goes alone: what
         killed one worker should not cost the others of its batch their second chance."""
-        self.batches -= 1
+        self._count(batch, -1)
         for ask in reversed(batch):
-            self.items -= ask.count
             if ask.answer.done():
                 continue
             if begun and ask.tried:

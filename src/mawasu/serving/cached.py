@@ -19,7 +19,8 @@ from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.http_cache import FAILED, PLAIN, UNKEPT, Life, Wish, life, matches, wish
 from mawasu.serving.memory import Asked, Entry, Memory, Packed
-from mawasu.serving.message import JSON, App, Body, Headers, Request, Response, refused
+from mawasu.serving.message import JSON, App, Headers, Request, Response, refused, unread
+from mawasu.serving.metrics import Family, counter, gauge
 from mawasu.serving.redis import Redis
 from mawasu.serving.spelling import READING, Spelling, anonymous, digest, keyed_headers, spelling
 from mawasu.words import Caching
@@ -32,6 +33,16 @@ PARTS = frozenset((b"if-match", b"if-modified-since", b"if-range", b"if-unmodifi
 AGAIN = 1.0  # seconds between attempts to renew an answer that is given stale meanwhile
 CHECK = 16  # bytes of the checksum before every value in Redis
 STATUS = b"cache-status"
+COUNTED = {
+    "hits": "Fresh answers that were known, here or in Redis.",
+    "stale": "Answers past their time, because that is allowed or the model failed.",
+    "misses": "Requests that the model was asked.",
+    "collapsed": "Requests that shared the answer to an equal one under way.",
+    "bypassed": "Requests that the cache has nothing to do with.",
+    "redis_hits": "Answers from Redis.",
+    "redis_misses": "Questions to Redis that it had no answer to.",
+    "redis_garbage": "Values in Redis that are not what was written there.",
+}
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Packed).decode
@@ -57,8 +68,7 @@ class CachedApp:
     """`app`, asked only for what is not known. `redis` is None where there is none."""
 
     def __init__(self, app: App, config: Config, rules: Caching, redis: Redis | None) -> None:
-        counted = ("hits", "stale", "misses", "collapsed", "bypassed", "redis_hits", "redis_misses", "redis_garbage")
-        self.counts = dict.fromkeys(counted, 0)
+        self.counts = dict.fromkeys(COUNTED, 0)
         self.memory = Memory(rules.memory)
         self._app = app
         self._redis = redis
@@ -101,18 +111,19 @@ class CachedApp:
             response = await self._find(again(request, body), spelled, told, entry, now)
         return unless_known(response, etag) if etag and request.method in ("GET", "HEAD") else response
 
-    def metrics(self) -> bytes:
-        """Prometheus' text format (exposition format 0.0.4)."""
-        counters = {**self.counts, "evictions": self.memory.evictions}
-        gauges = {"entries": len(self.memory), "bytes": self.memory.size}
+    def measure(self) -> list[Family]:
+        found = [counter(f"cache_{name}", COUNTED[name], value) for name, value in self.counts.items()]
+        found += [
+            counter("cache_evictions", "Answers that made room for others.", self.memory.evictions),
+            gauge("cache_entries", "Answers kept in this process.", len(self.memory)),
+            gauge("cache_bytes", "What they take, about.", self.memory.size),
+        ]
         if self._redis is not None:
-            counters["redis_failures"] = self._redis.failures
-            gauges["redis_ready"] = int(self._redis.ready)
-        return "".join(
-            f"# TYPE mawasu_cache_{name}{end} {kind}\nmawasu_cache_{name}{end} {value}\n"
-            for kind, end, values in (("counter", "_total", counters), ("gauge", "", gauges))
-            for name, value in values.items()
-        ).encode()
+            found += [
+                counter("cache_redis_failures", "Times that Redis did not answer as it should.", self._redis.failures),
+                gauge("cache_redis_ready", "Whether Redis is asked.", int(self._redis.ready)),
+            ]
+        return found
 
     # ------------------------------------------------------------------------------------ what is known
 
@@ -276,11 +287,7 @@ class CachedApp:
     async def _own(self, request: Request) -> Response:
         if request.path == b"/-/top" and self._reachable_by_us_alone:
             return Response(200, [JSON], msgspec.json.encode(self.memory.top(self._warm)))
-        response = await self._app(request)
-        if request.path == b"/-/metrics" and isinstance(response.body, bytes):
-            before = response.body if response.status == 200 else b""
-            return Response(200, [(b"content-type", b"text/plain; version=0.0.4")], before + self.metrics())
-        return response
+        return await self._app(request)
 
     def _asked(self, question: Question) -> Asked | None:
         """What a new release is warmed with. Never what was asked by somebody in particular."""
@@ -293,12 +300,9 @@ class CachedApp:
 
 def again(request: Request, body: bytes) -> Request:
     """With its body, which was read, as if it had not been."""
-    unread = Body(len(body), lambda _: None, whole=not body)
-    if body:
-        unread.feed(body)
-        unread.finish()
-    headers = [pair for pair in request.headers if pair[0] != b"if-none-match"]  # that is for us to answer
-    return Request(request.method, request.path, request.query, headers, unread)
+    found = unread(request, body)
+    found.headers = [pair for pair in request.headers if pair[0] != b"if-none-match"]  # that is for us to answer
+    return found
 
 
 def body_of(question: Question) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from mawasu.words import Caching, ServiceSpec, Value
+from mawasu.words import Caching, Predictions, ServiceSpec, Value
 
 
 class Config(Value, frozen=True):
@@ -24,6 +25,15 @@ class Config(Value, frozen=True):
     )
     site: str = ""  # feature/environment: environments share no answers, whatever they serve
     cache: Caching | None = None  # None: every request is asked
+    operations: tuple[str, ...] = ()  # of the OpenAPI file, the most particular first: `POST /flights/{id}`
+    predictions: Predictions | None = None  # None: no answer is remembered
+    spool: str = ""  # the directory that those remembered are written to
+    labels: Mapping[str, str] = {}  # of everything in its metrics
+
+
+def labels_of(spec: ServiceSpec) -> dict[str, str]:
+    """What tells one revision's metrics from another's."""
+    return {"feature": spec.feature, "environment": spec.environment, "revision": spec.revision}
 
 
 def handler_arguments(spec: ServiceSpec) -> list[str]:

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from mawasu.serving.batching import Batcher
+from mawasu.serving.batching import SIZES, Batcher
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.link import About, Link, Stream
 from mawasu.serving.message import JSON, Request, Response, Traffic, refused
+from mawasu.serving.metrics import Family, Sample, buckets, counter, gauge, resident
 from mawasu.serving.worker import NPY, OK, RAW, Part, path_of
 
 DEADLINE = b"mawasu-deadline"
@@ -38,7 +39,6 @@ class HandlerApp:
 
     def __init__(self, config: Config) -> None:
         self.traffic = Traffic()
-        self.errors = 0
         self.links = [
             Link(path_of(config.worker, number), config.deadline, lambda: self._batcher.changed())
             for number in range(config.workers)
@@ -59,7 +59,6 @@ class HandlerApp:
         try:
             return await self.answer(request)
         except RequestError as error:
-            self.errors += 1
             said = refused(error)
             said.headers.append(self._release)
             return said
@@ -118,28 +117,26 @@ class HandlerApp:
         if path == b"/-/ready":
             ready = any(link.ready for link in self.links) and not self.traffic.draining
             return Response(200 if ready else 503, self._headers, b'{"ready":true}' if ready else b'{"ready":false}')
-        if path == b"/-/metrics":
-            kind = (b"content-type", b"text/plain; version=0.0.4")
-            return Response(200, [kind, self._release], self._metrics())
         return Response(404, self._headers, RequestError(404, "there is nothing at this address").body())
 
-    def _metrics(self) -> bytes:
-        """Prometheus' text format (exposition format 0.0.4)."""
-        batcher = self._batcher
-        counters = {
-            "requests_total": self.traffic.requests,
-            "errors_total": self.errors,
-            "refused_total": batcher.refused,
-            "late_total": batcher.late,
-            "retried_total": batcher.retried,
-            "batches_total": batcher.batches,
-            "items_total": batcher.items,
-            "worker_losses_total": sum(link.losses for link in self.links),
-        }
-        gauges = {"queued": batcher.queued, "workers": sum(link.ready for link in self.links)}
-        lines = [f"# TYPE mawasu_{name} counter\nmawasu_{name} {value}\n" for name, value in counters.items()]
-        lines += [f"# TYPE mawasu_{name} gauge\nmawasu_{name} {value}\n" for name, value in gauges.items()]
-        return "".join(lines).encode()
+    def measure(self) -> list[Family]:
+        batcher, links = self._batcher, self.links
+        sizes = buckets(SIZES, batcher.sizes, batcher.items, {})
+        held = [(str(number), resident(link.pid)) for number, link in enumerate(links)]
+        memory = [Sample("", {"worker": number}, count) for number, count in held if count]
+        losses = sum(link.losses for link in links)
+        return [
+            counter("refused", "Requests refused at once, because too many waited.", batcher.refused),
+            counter("late", "Requests given up: the model was busy for longer than their callers wait.", batcher.late),
+            counter("retried", "Requests asked again, because their worker was lost.", batcher.retried),
+            counter("batches", "Batches handed to workers.", batcher.batches),
+            counter("items", "Items in these batches.", batcher.items),
+            Family("batch_items", "histogram", "Items in one batch.", sizes),
+            counter("worker_losses", "Workers that died, hung, or used too much memory.", losses),
+            gauge("queued", "Items that wait for a worker.", batcher.queued),
+            gauge("workers", "Workers that have loaded the model.", sum(link.ready for link in links)),
+            Family("worker_memory_bytes", "gauge", "Resident memory, with what workers share.", memory),
+        ]
 
 
 class Lines:

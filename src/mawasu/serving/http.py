@@ -13,13 +13,16 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from email.utils import formatdate
+from time import perf_counter
+from types import MappingProxyType
 
 import httptools
 
 from mawasu.serving.errors import RequestError
 from mawasu.serving.message import App, Body, CallerLeftError, Request, Response, Traffic, refused
+from mawasu.serving.metrics import KIND, Family, Requests, text
 
 HEAD = 64 * 1024  # bytes of one request's head
 AHEAD = 256 * 1024  # bytes of a body that may wait for its reader
@@ -29,6 +32,10 @@ SLOW = 30.0  # seconds in which something of a request that has begun must arriv
 
 STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 NO_BODY = frozenset((204, 304))
+LEFT = 499  # what a request is counted as whose caller did not wait for its answer
+OWN = b"/-/"  # paths that answer for the server itself
+CARRIED = b"x-request-id"
+"""The gateway gives a number of its own to everything it hands on (envoyproxy.io, HTTP connection manager)."""
 
 
 class Clock:
@@ -47,11 +54,22 @@ class Clock:
 
 
 class Listener:
-    """All connections of one server, which share an application."""
+    """All connections of one server, which share an application. `measure` is what the application counts."""
 
-    def __init__(self, app: App, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        app: App,
+        traffic: Traffic,
+        requests: Requests | None = None,
+        measure: Callable[[], Iterable[Family]] = tuple,
+        labels: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.app = app
         self.traffic = traffic
+        self.requests = requests or Requests()
+        self._measure = measure
+        self._labels = labels
+        self._at_socket = False
         self.clock = Clock()
         self.connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
@@ -61,6 +79,7 @@ class Listener:
     async def listen(self, path: str = "", port: int = 0) -> None:
         """On a Unix socket, in place of whoever listened there before; or on a port of every interface."""
         if path:
+            self._at_socket = True
             self._server = await self._loop.create_unix_server(lambda: Connection(self), path, backlog=1024)
         else:
             everywhere = "0.0.0.0"  # noqa: S104 - where a container's port is reached from
@@ -77,6 +96,15 @@ class Listener:
             connection.close()
         while self.connections:
             await asyncio.sleep(0)
+
+    async def own(self, request: Request) -> Response:
+        """For whoever runs the server: what came through the gateway, by a path that is a template, finds nothing."""
+        if self._at_socket and request.header(CARRIED):  # Cloud Run's gateway cannot reach these: it keeps the prefix
+            raise RequestError(404, "there is nothing at this address")
+        if request.path == b"/-/metrics":
+            families = (*self.requests.families(), *self._measure())
+            return Response(200, [(b"content-type", KIND.encode())], text(families, self._labels))
+        return await self.app(request)
 
     def _look(self) -> None:
         """Who began to send a request and stopped would hold a connection for ever."""
@@ -220,11 +248,13 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> None:
         """The one place where an application's unforeseen error ends: a 500 with nothing in it."""
-        traffic = self._listener.traffic
+        listener = self._listener
+        traffic, status, began = listener.traffic, LEFT, perf_counter()
+        own = request.path.startswith(OWN)
         traffic.active += 1
         try:
             try:
-                response = await self._listener.app(request)
+                response = await (listener.own(request) if own else listener.app(request))
             except CallerLeftError:
                 self._transport.abort()
                 return
@@ -237,8 +267,11 @@ class Connection(asyncio.Protocol):
                 self._keep = False  # the rest may never come, or is too much to wait for
             self._keep = self._keep and not traffic.draining
             await self._send(request.method, response)
+            status = response.status
         finally:
             traffic.active -= 1
+            if not own:
+                listener.requests.saw(request.method, request.path, status, perf_counter() - began)
             self._done(request)
 
     def _done(self, request: Request) -> None:

@@ -115,6 +115,11 @@ class Link(asyncio.Protocol):
         self._lost = asyncio.Event()
 
     @property
+    def pid(self) -> int:
+        """The worker's process; 0 while there is none, or where that cannot be known."""
+        return peer(self._transport.get_extra_info("socket")) if self._transport is not None else 0
+
+    @property
     def under_way(self) -> int:
         return len(self._calls)
 

@@ -94,6 +94,15 @@ class Request:
         return b""
 
 
+def unread(request: Request, body: bytes) -> Request:
+    """With its body, which was read, as if it had not been."""
+    again = Body(len(body), lambda _: None, whole=not body)
+    if body:
+        again.feed(body)
+        again.finish()
+    return Request(request.method, request.path, request.query, request.headers, again)
+
+
 @dataclass(slots=True)
 class Response:
     """`body` is whole, or comes in pieces; a piece that raises cuts the connection, so that nobody takes half an answer

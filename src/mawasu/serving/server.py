@@ -13,16 +13,21 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mawasu.serving.config import Config
 from mawasu.serving.http import Listener
 from mawasu.serving.message import App, Traffic
+from mawasu.serving.metrics import Family, Requests, gauge, resident
 
 if TYPE_CHECKING:
     from mawasu.serving.redis import Redis
+
+Measure = Callable[[], list[Family]]
 
 TICK = 0.01
 QUIET = 5  # ticks without a request before the listener closes: who connected just before is answered
@@ -45,14 +50,14 @@ async def serve_handler(config: Config, port: int, stop: asyncio.Event) -> None:
 
     app = HandlerApp(config)
     async with kept(app.keep()):
-        await run(config, port, app, app.traffic, stop)
+        await run(config, port, app, app.traffic, stop, [app.measure])
 
 
 async def serve_command(config: Config, port: int, stop: asyncio.Event) -> None:
     from mawasu.serving.proxy import ProxyApp  # its HTTP client is slow to import, and only needed here
 
     app = ProxyApp(config)
-    await run(config, port, app, app.traffic, stop)
+    await run(config, port, app, app.traffic, stop, [])
     await app.close()
 
 
@@ -68,15 +73,38 @@ async def kept(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
             await task
 
 
-async def run(config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event) -> None:
+async def run(
+    config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event, measures: Sequence[Measure]
+) -> None:
+    if config.predictions is not None and config.spool:
+        from mawasu.serving.predictions import LoggedApp, Recorder
+
+        recorder = Recorder(config, config.predictions)
+        async with kept(recorder.keep()):
+            logged = partial(LoggedApp, config, config.predictions, recorder)
+            await cached(config, port, app, traffic, stop, [*measures, recorder.measure], logged)
+    else:
+        await cached(config, port, app, traffic, stop, measures, lambda app: app)
+
+
+async def cached(
+    config: Config,
+    port: int,
+    app: App,
+    traffic: Traffic,
+    stop: asyncio.Event,
+    measures: Sequence[Measure],
+    logged: Callable[[App], App],
+) -> None:
     if config.cache is None:
-        await listen(config, port, app, traffic, stop)
+        await listen(config, port, logged(app), traffic, stop, measures)
         return
     from mawasu.serving.cached import CachedApp
 
     redis = shared_cache()
     async with kept(redis.keep()) if redis is not None else contextlib.nullcontext():
-        await listen(config, port, CachedApp(app, config, config.cache, redis), traffic, stop)
+        kept_app = CachedApp(app, config, config.cache, redis)
+        await listen(config, port, logged(kept_app), traffic, stop, [*measures, kept_app.measure])
 
 
 def shared_cache() -> Redis | None:
@@ -93,9 +121,22 @@ def shared_cache() -> Redis | None:
         return None
 
 
-async def listen(config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event) -> None:
+async def listen(
+    config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event, measures: Sequence[Measure]
+) -> None:
     os.umask(0o077)  # the socket is for this user's gateway
-    listener = Listener(app, traffic)
+    began = time.time()
+
+    def measure() -> list[Family]:
+        return [
+            gauge("started_seconds", "When the server started, in seconds since the epoch.", began),
+            gauge("server_memory_bytes", "Resident memory of the server.", resident("self")),
+            gauge("requests_active", "Requests under way, this one too.", traffic.active),
+            *(family for one in measures for family in one()),
+        ]
+
+    requests = Requests(config.operations, config.prefix)
+    listener = Listener(app, traffic, requests, measure, config.labels)
     await listener.listen(config.listen, port)
     gc.collect()
     gc.freeze()

@@ -33,7 +33,7 @@ from mawasu.spec.kinds import Place
 from mawasu.spec.language import MAWASU_YAML
 from mawasu.spec.parse import Document
 from mawasu.spec.references import Values, is_preview
-from mawasu.words import Caching
+from mawasu.words import Caching, Predictions
 
 EXPIRES = 7 * 86400.0
 
@@ -122,6 +122,7 @@ def _api(section: Values | None) -> Api | None:
         section,
         batch=_make(Batch, section.get("batch", {})),
         cache=_cache(section),
+        predictions=Predictions(**section["predictions"]) if "predictions" in section else None,
         workers=_make(Workers, section.get("workers", {})),
         scale=Scale(min=low, max=scale.get("max", max(low, Scale().max))),
         resources=_limits(section),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mawasu.words import Caching, Value
+from mawasu.words import Caching, Predictions, Value
 
 Metric = Literal["roc_auc", "log_loss", "accuracy", "rmse", "mae"]
 
@@ -113,6 +113,7 @@ class Api(Part, frozen=True, kw_only=True):
     examples: str | None = None
     batch: Batch = Batch()
     cache: Caching | None = None
+    predictions: Predictions | None = None
     workers: Workers = Workers()
     scale: Scale = Scale()
     secrets: tuple[str, ...] = ()

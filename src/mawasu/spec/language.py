@@ -169,6 +169,21 @@ CACHE = Section(
         ),
     }
 )
+PREDICTIONS = Section(
+    {
+        "sample": Key(
+            Number("a number over 0, at most 1", over=0, most=1),
+            "Which share of answers is written; the same unit is always in it, or always out.",
+            required=True,
+        ),
+        "redact": Key(
+            ListOf(Text("the name of a field", units.some_text, r"[\s\S]*\S[\s\S]*")),
+            "Fields of inputs and outputs, wherever they stand, whose values never reach the disk.",
+        ),
+        "keep": Key(DURATION, "How long; 90d when left out."),
+        "size": Key(MEMORY, "How much of it for each environment, then the oldest goes; 1Gi when left out."),
+    }
+)
 API = Section(
     {
         "paths": Key(GLOBS, "The files that the server may see.", required=True),
@@ -191,6 +206,7 @@ API = Section(
             "How the handler's requests are put together.",
         ),
         "cache": Key(CACHE, "Answers are kept; none are when left out."),
+        "predictions": Key(PREDICTIONS, "The prediction log, on one machine; nothing is written when left out."),
         "workers": Key(
             Section(
                 {

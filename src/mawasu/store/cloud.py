@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from mawasu.errors import CorruptError, StepError
 from mawasu.google import checksums
 from mawasu.google.faults import ConflictError, GoogleError, NotFoundError
-from mawasu.google.objects import ChangedError
+from mawasu.google.objects import ChangedError, Found
 from mawasu.google.storage import Bucket
 from mawasu.store.layout import write_file, write_tree
 from mawasu.store.manifest import PREFIX as MANIFEST
@@ -86,6 +86,19 @@ class CloudStore:
                     files.append(pending.popleft().result())
             files.extend(future.result() for future in pending)
         return self.put_bytes(encode_manifest(make_manifest(files, empty)))
+
+    def adopt(self, source: Bucket, one: Found) -> tuple[Digest, int]:
+        """Store an object of another bucket: its digest, and the generation that was read, which may be a newer one.
+
+        Its bytes are read to know their digest; the copy is made by Google, so nothing of them is kept here. Raises
+        NotFoundError.
+        """
+        hasher = hashlib.sha256()
+        generation = source.receive(one.name, hasher.update)
+        digest = Digest("sha256:" + hasher.hexdigest())
+        if generation == one.generation and not self._known(digest, one.size, one.md5):
+            source.copy(one.name, self._blob(digest), generation, self.bucket)
+        return digest, generation
 
     def create(self, name: str, data: bytes) -> bool:
         """Create a named object; False if the name is taken. Raises UsageError for an empty component."""

@@ -7,6 +7,7 @@ while also when it is there), names that are taken are refused, and what takes t
 from __future__ import annotations
 
 import json
+import secrets
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +52,7 @@ class Infra:
     foreign: set[str] = field(default_factory=set)
     unknown: dict[str, int] = field(default_factory=dict)
     branches: list[str] = field(default_factory=list)  # of every repository that is linked
+    tokens: list[str] = field(default_factory=list)  # that write to a repository; the last one is good
 
     def of(self, host: str, kind: str) -> Collection:
         """All things of a collection, in `.items`."""
@@ -382,6 +384,12 @@ def _branches(state: Infra) -> None:
     def fetch(request: Request) -> Json:
         _there(state.of(BUILD, "repositories").items, request.params["repository"])
         return {"refNames": list(state.branches)} if state.branches else {}
+
+    @state.double.route(BUILD, "cloudbuild.projects.locations.connections.repositories.accessReadWriteToken")
+    def token(request: Request) -> Json:
+        _there(state.of(BUILD, "repositories").items, request.params["repository"])
+        state.tokens.append(f"ghs_{secrets.token_hex(18)}")
+        return {"token": state.tokens[-1], "expirationTime": "2040-01-01T00:00:00Z"}
 
 
 def _values(state: Infra) -> None:

@@ -17,7 +17,7 @@ from mawasu.google.run import Container, Files, Probe, Template
 from mawasu.google.run_limits import CORES, MIB, STARTUP, faults, size
 from mawasu.platforms.gcp import names
 from mawasu.platforms.gcp.names import Cloud
-from mawasu.serving.config import Config, handler_arguments, threads_of
+from mawasu.serving.config import Config, handler_arguments, labels_of, threads_of
 from mawasu.spec.feature import GcpApi
 from mawasu.words import ServiceSpec
 
@@ -83,6 +83,8 @@ def _server(spec: ServiceSpec, cloud: Cloud, redis: str) -> Container:
         prefix=f"/{spec.feature}/{spec.environment}",
         site=f"{spec.feature}/{spec.environment}",
         cache=spec.handler.cache,
+        operations=spec.operations,
+        labels=labels_of(spec),
     )
     told = msgspec.json.encode(config).decode()
     seconds = min(STARTUP, max(1, math.ceil(spec.resources.timeout)))

@@ -25,9 +25,10 @@ from mawasu.errors import BlockedError, CancelledError, PlatformError
 from mawasu.home import Home
 from mawasu.platforms.local.health import is_ready
 from mawasu.platforms.local.process import ProcessHost, ProcessStatus
+from mawasu.platforms.local.spool import spool_of
 from mawasu.platforms.local.warming import warm
 from mawasu.ports import Cancel, Log
-from mawasu.serving.config import Config, handler_arguments, threads_of
+from mawasu.serving.config import Config, handler_arguments, labels_of, threads_of
 from mawasu.words import Digest, Endpoint, Health, RevisionStatus, ServiceSpec, Source
 
 LONGEST = 36  # characters of a directory's name: a socket's path holds 107 bytes, and `home.run` takes up to 50
@@ -188,6 +189,10 @@ class LocalServices:
             deadline=spec.handler.deadline,
             site=f"{spec.feature}/{spec.environment}",
             cache=spec.handler.cache,
+            operations=spec.operations,
+            predictions=spec.handler.predictions,
+            spool=str(spool_of(self._home, spec)) if spec.handler.predictions is not None else "",
+            labels={**labels_of(spec), "replica": str(number)},
         )
         environ = worker_environ(spec, room, model)
         argv = self._worker_command(spec, room, files, model, environ)

@@ -53,6 +53,7 @@ def desired(features: Sequence[Wanted], scope: Scope, cloud: Cloud, facts: Facts
             connection=scope.connection if facts.connected else "",
             redis=scope.redis is not None,
             public=_publishes(chosen),
+            refresh=any(data.refresh is not None for one in chosen for data in one.data),
         ),
         _job(cloud),
         grants.job(cloud, RECONCILE),

@@ -79,8 +79,8 @@ def of(resource: Resource, cloud: Cloud) -> list[Grant]:
 # ---------------------------------------------------------------------------------------------- policies
 
 
-def foundation(cloud: Cloud, *, connection: str, redis: bool, public: bool) -> Iterator[Resource]:
-    """Every policy but those of secrets."""
+def foundation(cloud: Cloud, *, connection: str, redis: bool, public: bool, refresh: bool) -> Iterator[Resource]:
+    """Every policy but those of secrets. `refresh`: whether new data is committed by the clock."""
     yield _project(cloud, redis)
     yield from _buckets(cloud, public)
     yield _repository(cloud)
@@ -90,9 +90,11 @@ def foundation(cloud: Cloud, *, connection: str, redis: bool, public: bool) -> I
     if connection:
         grants = [
             Grant("roles/cloudbuild.connectionViewer", member(cloud, "build")),
-            Grant("roles/cloudbuild.readTokenAccessor", member(cloud, "build")),
+            # Nothing narrower may write one repository of a connection: connections have policies, repositories none.
+            Grant(f"roles/cloudbuild.{'tokenAccessor' if refresh else 'readTokenAccessor'}", member(cloud, "build")),
         ]
-        yield policy(f"connection/{connection}", grants, "builds read the repository, and nothing else of GitHub")
+        what = "read the repository, and commit new data to it," if refresh else "read the repository,"
+        yield policy(f"connection/{connection}", grants, f"builds {what} and nothing else of GitHub")
 
 
 def job(cloud: Cloud, name: str) -> Resource:

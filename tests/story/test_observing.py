@@ -1,0 +1,52 @@
+"""What is pushed can be watched: its metrics, its rates, its prediction log, from the gateway to the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import urllib.request
+
+from tests.story import texts
+from tests.story.world import Mawasu, eventually, free_port
+
+
+def test_what_is_asked_through_the_gateway_is_counted_and_remembered(own: Mawasu) -> None:
+    port = free_port()
+    own.cli("up", "--port", str(own.port), "--metrics", str(port))
+    own.key = own.cli("keys", "create", "tests", "--json").json()["key"]
+    asked = texts.feature().replace(
+        "  timeout: 20s", "  predictions: {sample: 1, redact: [x]}\n  cache: {ttl: 60s}\n  timeout: 20s"
+    )
+    repo = own.repo("sums", {**texts.project(), "mawasu.yaml": asked})
+    repo.push()
+    own.finished("sums", 1)
+    path = "/sums/staging/predict"
+    for number in (1, 2, 2):
+        assert own.call(path, body={"x": number}, headers={"mawasu-unit": "visitor"}).status == 200
+    assert own.call("/sums/staging/-/metrics").status == 404
+
+    page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+    whose = f'feature="sums",environment="staging",revision="{own.serving("sums")}",replica="0"'
+    assert f"mawasu_up{{{whose}}} 1\n" in page
+    assert f'mawasu_requests_total{{{whose},operation="POST /predict",status="200"}} 4\n' in page, "and one example"
+    assert f"mawasu_cache_hits_total{{{whose}}} 1\n" in page
+    assert own.cli("metrics").out.count("mawasu_up{") == 1
+    (row,) = own.cli("top", "--json", "--every", "0.2").json()
+    assert (row["feature"], row["replicas"], row["workers"], row["rps"]) == ("sums", 1, 1, 0.0)
+    assert "sums" in own.cli("top", "--once", "--every", "0.2").out
+
+    log = eventually(lambda: rows if len(rows := answers(own)) == 3 else None, "three answers in the log")
+    assert [row["cached"] for row in log] == ["False", "False", "True"]
+    assert {(row["unit"], row["operation"], row["input"]) for row in log} == {
+        ("visitor", "POST /predict", '{"x":null}')
+    }
+    assert len({row["id"] for row in log}) == 3
+    own.down()
+    own.up()
+    kept = own.home / "records" / "predictions" / "sums" / "staging"
+    eventually(lambda: list(kept.glob("*.parquet")), "Parquet of what was written before")
+    assert answers(own) == log
+
+
+def answers(own: Mawasu) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(own.cli("predictions", "sums", "staging", "--csv").out)))
