@@ -259,6 +259,7 @@ class ServiceSpec(Value, frozen=True):
     environ: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
     operations: tuple[str, ...] = ()  # that metrics tell apart, the most particular first: `POST /flights/{id}`
+    bodies: str = ""  # schemas that a handler's server holds the bodies of requests to (`gateway.bodies`)
 
 
 class Endpoint(Value, frozen=True):

@@ -17,6 +17,8 @@ from mawasu.executor.known import PRODUCTION
 from mawasu.executor.requests import Requests
 from mawasu.executor.sites import Live
 from mawasu.executor.steps import StepSecrets, Walk, ensure_image, resources
+from mawasu.gateway.bodies import bodies
+from mawasu.gateway.dialects import TooLargeError
 from mawasu.gateway.openapi import read
 from mawasu.gateway.templates import precedence
 from mawasu.ledger.entries import AnyBody, ReleaseRegistered, Switched, SwitchIntended
@@ -120,7 +122,14 @@ class Deploy:
         walk = self.walk
         image = ensure_image(walk.at, "api", walk, log, cancel)
         spec = service_spec(
-            walk.at, walk.environment, self.release, image, model_of(walk), walk.secrets, preview=walk.plan.preview
+            walk.at,
+            walk.environment,
+            self.release,
+            image,
+            model_of(walk),
+            walk.secrets,
+            preview=walk.plan.preview,
+            log=log,
         )
         spec = msgspec.structs.replace(spec, revision=self.live.services.name(spec, self.build))
         self.revision = spec.revision
@@ -227,10 +236,12 @@ def service_spec(
     *,
     preview: bool,
     revision: str = "",
+    log: Log | None = None,
 ) -> ServiceSpec:
     """What every replica of a revision runs: the same from the same commit, so that a restart finds it again."""
     api = at.feature.api
     assert api is not None
+    names, taken = operations(at, log)
     return ServiceSpec(
         revision=revision,
         feature=at.feature.name,
@@ -245,7 +256,8 @@ def service_spec(
         most=max(1, api.scale.min, api.scale.max),
         preview=preview,
         secrets=secrets(api.secrets, "api"),
-        operations=operations(at),
+        operations=names,
+        bodies=taken if api.handler else "",
     )
 
 
@@ -261,16 +273,26 @@ def handler_of(api: Api) -> Handler:
     )
 
 
-def operations(at: CommitOf) -> tuple[str, ...]:
-    """Of the OpenAPI file, in the order in which a gateway tries them. None of a faulty one: the contract says why."""
+def operations(at: CommitOf, log: Log | None = None) -> tuple[tuple[str, ...], str]:
+    """Of the OpenAPI file, in the order in which a gateway tries them, and the bodies that they take (`bodies`).
+
+    None of a faulty one: the contract says why.
+    """
     auth = at.feature.auth
     if auth is None:
-        return ()
+        return (), ""
     try:
-        found = read(at.text(auth.openapi), auth.openapi).api.operations
+        reading = read(at.text(auth.openapi), auth.openapi)
     except SpecError:
-        return ()
-    return tuple(f"{one.method.upper()} {one.path}" for one in sorted(found, key=lambda one: precedence(one.path)))
+        return (), ""
+    found = sorted(reading.api.operations, key=lambda one: precedence(one.path))
+    names = tuple(f"{one.method.upper()} {one.path}" for one in found)
+    try:
+        return names, bodies(reading)
+    except TooLargeError as error:
+        if log is not None:
+            log.write(f"the server does not check the bodies of requests: their schemas are {error}")
+        return names, ""
 
 
 def model_of(walk: Walk) -> Digest | None:

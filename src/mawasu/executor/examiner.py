@@ -13,6 +13,7 @@ import msgspec
 
 from mawasu.executor.confined import in_process
 from mawasu.gateway.contract import Ask, Came, Contract, judge, simpler, size
+from mawasu.gateway.openapi import Reading
 from mawasu.words import Value
 
 SMALLER = 60  # requests that may be spent on making one that failed smaller
@@ -115,7 +116,7 @@ def _smaller(contract: Contract, wrong: Wrong) -> Generator[Said, Came | None, W
 def main() -> None:
     with in_process() as parent:
         given = parent.hear(Given)
-        contract = Contract(given.text, given.file)
+        contract = Contract(Reading(given.text, given.file))
         parent.tell(Said(examples=of_examples(contract, given.examples)))
         turns = examine(contract, given.asks)
         came: Came | None = None

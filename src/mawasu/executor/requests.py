@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from mawasu.executor.confined import in_process
 from mawasu.gateway import templates
 from mawasu.gateway.contract import Ask, Contract
-from mawasu.gateway.openapi import METHODS, Found
+from mawasu.gateway.openapi import METHODS, Found, Reading
 from mawasu.words import Value, digest_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def make(text: str, file: str) -> Iterator[Made]:
     from schemathesis.core.result import Ok
     from schemathesis.openapi import from_dict
 
-    contract = Contract(text, file)
+    contract = Contract(Reading(text, file))
     schema = from_dict(_closed(contract), config=SchemathesisConfig())
     readable = [one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)]
     known = {(one.method.upper(), templates.canonical(contract.base + one.path)): one for one in readable}

@@ -1,7 +1,4 @@
-"""What an OpenAPI document says of a request and of its answer: the rules of the contract check. Nobody is asked here.
-
-Schemas of Swagger 2.0 and OpenAPI 3.0 are read as JSON Schema 2020-12, which is what OpenAPI 3.1 has.
-"""
+"""What an OpenAPI document says of a request and of its answer: the rules of the contract check. Nobody is asked here."""
 
 from __future__ import annotations
 
@@ -12,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mawasu.gateway import templates
-from mawasu.gateway.document import NEVER_OURS
+from mawasu.gateway.dialects import Schemas, TooLargeError, is_json
 from mawasu.gateway.openapi import Found, Reading
+from mawasu.serving.schemas import Schema, SchemaError
 from mawasu.words import Value
 
 Dict = dict[str, Any]
 
-SOURCE = "urn:openapi"
-"""What the document is called while its references are followed; nothing outside it is ever looked for."""
 NO_BODY = (204, 304)  # RFC 9110, 6.4.1
 
 
@@ -53,11 +49,9 @@ class Came(Value, frozen=True):
 class Contract:
     """A document that the gateway took: what it is at fault in was told there, and is passed over here."""
 
-    def __init__(self, text: str, file: str) -> None:
-        self._reading = Reading(text, file)
-        version = str(self._reading.root.get("openapi", ""))
-        self._old = self._reading.swagger or version.startswith("3.0")
-        self._whole = _registry(_modern(dict(self._reading.root), self._old))
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._schemas: dict[int, tuple[Any, Schema]] = {}
         by_path = sorted(self._reading.operations, key=lambda one: templates.precedence(one.operation.path))
         self._patterns = [(re.compile(templates.regex(one.operation.path)), one) for one in by_path]
 
@@ -107,7 +101,7 @@ class Contract:
 
     def against_text(self, parameter: Mapping[str, Any], text: str) -> str:
         """What is wrong with a parameter however its text is read: as it stands, or as the JSON that it may be."""
-        schema = parameter if self._reading.swagger else parameter.get("schema")
+        schema = _of_parameter(parameter) if self._reading.swagger else parameter.get("schema")
         if not isinstance(schema, Mapping):
             return ""
         readings: list[Any] = [text]
@@ -136,7 +130,7 @@ class Contract:
         kind = _matching(given, kinds)
         if kind is None:
             return f"the content type is {given or 'missing'}, not {' or '.join(kinds)}"
-        if kinds[kind] is None or came.cut or not _is_json(given):
+        if kinds[kind] is None or came.cut or not is_json(given):
             return ""
         try:
             body = json.loads(came.text, parse_constant=_no_number)
@@ -163,26 +157,22 @@ class Contract:
         return found if isinstance(found, Mapping) else {}
 
     def _breaks(self, schema: Any, value: Any) -> str:
-        import jsonschema
-        from jsonschema.exceptions import SchemaError, UnknownType, best_match
-        from referencing.exceptions import Unresolvable
-
-        validator = jsonschema.Draft202012Validator(_modern(schema, self._old), registry=self._whole)
         try:
-            error = best_match(validator.iter_errors(value))
-        except (Unresolvable, SchemaError, UnknownType, re.error, RecursionError, TypeError) as broken:
-            return f"its schema cannot be used: {type(broken).__name__}: {str(broken)[:200]}"
-        while error is not None and error.context:  # of several choices the one that the value came nearest to
-            error = max(error.context, key=lambda one: len(one.absolute_path))
-        return "" if error is None else f"{error.json_path}: {error.message[:200]}"
+            return self._ready(schema).fault(value)
+        except (SchemaError, TooLargeError) as error:
+            return f"its schema cannot be used: {error}"
+
+    def _ready(self, schema: Any) -> Schema:
+        known = self._schemas.get(id(schema))
+        if known is None:
+            made = Schema(Schemas(self._reading.doc, old=self._reading.old).whole(schema))
+            known = self._schemas[id(schema)] = schema, made  # kept, so that nothing else gets its address
+        return known[1]
 
 
-def _registry(document: Dict) -> Any:
-    from referencing import Registry
-    from referencing.jsonschema import DRAFT202012
-
-    whole: Any = Registry().with_resource(SOURCE, DRAFT202012.create_resource(document))
-    return whole
+def _of_parameter(parameter: Mapping[str, Any]) -> Dict:
+    """Swagger 2.0 writes the schema of a parameter among what it says of the parameter."""
+    return {key: value for key, value in parameter.items() if key not in ("name", "in", "required", "description")}
 
 
 def _by_status(found: Found) -> Dict:
@@ -198,52 +188,8 @@ def _matching(given: str, kinds: Mapping[str, Any]) -> str | None:
     return plain.get(given, plain.get(f"{family}/*", plain.get("*/*")))
 
 
-def _is_json(kind: str) -> bool:
-    return kind == "application/json" or kind.endswith("+json")
-
-
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
-
-
-# ---------------------------------------------------------------------------------------------------- dialects
-
-
-def _modern(value: Any, old: bool, named: bool = False) -> Any:
-    """A schema, or a document of them, in JSON Schema 2020-12; `old`: it is in the dialect before OpenAPI 3.1.
-
-    `named`: the keys are names that the author chose. References are made to lead into the document, whatever `$id`
-    says; those that lead out of it find nothing.
-    """
-    if isinstance(value, list):
-        return [_modern(item, old) for item in value]
-    if not isinstance(value, dict):
-        return value
-    found = {
-        key: item if key in NEVER_OURS and not named else _modern(item, old, key == "properties" and not named)
-        for key, item in value.items()
-        if named or key not in ("$id", "$schema")
-    }
-    if named:
-        return found
-    if isinstance(found.get("$ref"), str):
-        reference = {"$ref": SOURCE + found["$ref"] if found["$ref"].startswith("#") else found["$ref"]}
-        return reference if old else found | reference
-    return _without_old_words(found) if old else found
-
-
-def _without_old_words(found: Dict) -> Dict:
-    """`nullable`, bounds that are switched to exclusive, and files (OpenAPI 3.0.3, "Schema Object"; Swagger 2.0)."""
-    for word, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(found.get(word), bool) and found.pop(word) and bound in found:
-            found[word] = found.pop(bound)
-    if found.get("type") == "file":
-        del found["type"]
-    if found.pop("nullable", found.pop("x-nullable", False)) is True and isinstance(found.get("type"), str):
-        found["type"] = [found["type"], "null"]
-        if isinstance(found.get("enum"), list):
-            found["enum"] = [*found["enum"], None]
-    return found
 
 
 # ---------------------------------------------------------------------------------------------------- verdicts

@@ -49,6 +49,11 @@ class Reading:
         self.api = Api(each, found, metrics, limits, quotas.parse_cors(self.doc, self.root))
 
     @property
+    def old(self) -> bool:
+        """Whether its schemas are in the dialect before OpenAPI 3.1, which took JSON Schema's."""
+        return self.swagger or str(self.root.get("openapi", "")).startswith("3.0")
+
+    @property
     def schemes_at(self) -> Path:
         return ("securityDefinitions",) if self.swagger else ("components", "securitySchemes")
 

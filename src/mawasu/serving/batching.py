@@ -17,8 +17,8 @@ from functools import partial
 import msgspec
 
 from mawasu.serving.errors import RequestError
-from mawasu.serving.link import Link, LostError, Reply, Stream, unavailable
-from mawasu.serving.worker import BAD, OK, RAW, REFUSED, Part
+from mawasu.serving.link import Link, LostError, Reply, Stream, failure, unavailable
+from mawasu.serving.worker import OK, RAW, Part
 
 SIDE_BY_SIDE = 32  # batches that a handler which waits (`async def`) has under way
 STANDING = 0.1  # seconds after which a queue that was never empty stands
@@ -261,11 +261,5 @@ def fail(ask: Ask, error: BaseException) -> None:
 def settle(answer: asyncio.Future[Part | Stream], part: Part | Stream) -> None:
     if isinstance(part, Stream) or part[0] in (OK, RAW):
         answer.set_result(part)
-    elif part[0] == BAD:
-        answer.set_exception(RequestError(400, f"the body cannot be read: {part[1].decode()}"))
-    elif part[0] == REFUSED:
-        code, _, message = part[1].decode().partition(" ")
-        answer.set_exception(RequestError(int(code), message))
     else:
-        trace = part[1].decode()
-        answer.set_exception(RequestError(500, f"the model failed; the log says why under {trace}", trace=trace))
+        answer.set_exception(failure(part))

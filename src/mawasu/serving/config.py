@@ -26,6 +26,7 @@ class Config(Value, frozen=True):
     site: str = ""  # feature/environment: environments share no answers, whatever they serve
     cache: Caching | None = None  # None: every request is asked
     operations: tuple[str, ...] = ()  # of the OpenAPI file, the most particular first: `POST /flights/{id}`
+    bodies: str = ""  # what that file says of requests' bodies (`gateway.bodies`)
     predictions: Predictions | None = None  # None: no answer is remembered
     spool: str = ""  # the directory that those remembered are written to
     labels: Mapping[str, str] = {}  # of everything in its metrics

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from mawasu.serving.batching import SIZES, Batcher
+from mawasu.serving.bodies import Bodies
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.link import About, Link, Stream
@@ -44,6 +45,7 @@ class HandlerApp:
             for number in range(config.workers)
         ]
         self._batcher = Batcher(self.links, max_batch=config.max_batch, queue=config.queue, deadline=config.deadline)
+        self._bodies = Bodies(config.bodies, config.prefix)
         self._max_batch = config.max_batch
         self._max_body = config.max_body
         self._release = (b"mawasu-release", config.release.encode())
@@ -73,6 +75,7 @@ class HandlerApp:
             (answer,) = await self._batcher.ask([((RAW, body), 1)], until)
             return self._one(request, answer)
         items, many = split(body)
+        self._bodies.check(request.method, request.path, body)
         if not items:
             return Response(200, self._headers, b"[]")
         answers = await self._batcher.ask(self._parts(items, about), until)

@@ -16,7 +16,7 @@ import msgspec
 
 from mawasu.serving.errors import RequestError
 from mawasu.serving.socketfile import no_link
-from mawasu.serving.worker import HEADER, MORE, OK, RAW, Part, pack, unpack
+from mawasu.serving.worker import BAD, HEADER, MORE, OK, RAW, REFUSED, Part, pack, unpack
 
 RETRY = 0.01  # seconds between attempts to connect: a worker that was lost is back within tens of milliseconds
 AHEAD = 4 * 2**20  # bytes of a streamed answer that may wait for its caller
@@ -264,7 +264,18 @@ def unavailable() -> RequestError:
 
 
 def ended(part: Part) -> RequestError | None:
-    return None if part[0] == OK else RequestError(500, f"the model failed; the log says why under {part[1].decode()}")
+    return None if part[0] == OK else failure(part)
+
+
+def failure(part: Part) -> RequestError:
+    """Why a worker did not answer."""
+    status, said = part[0], part[1].decode()
+    if status == BAD:
+        return RequestError(400, f"the body cannot be read: {said}")
+    if status == REFUSED:
+        code, _, message = said.partition(" ")
+        return RequestError(int(code), message)
+    return RequestError(500, f"the model failed; the log says why under {said}", trace=said)
 
 
 def peer(connection: socket.socket) -> int:

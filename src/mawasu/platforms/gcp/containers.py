@@ -84,6 +84,7 @@ def _server(spec: ServiceSpec, cloud: Cloud, redis: str) -> Container:
         site=f"{spec.feature}/{spec.environment}",
         cache=spec.handler.cache,
         operations=spec.operations,
+        bodies=spec.bodies,
         labels=labels_of(spec),
     )
     told = msgspec.json.encode(config).decode()

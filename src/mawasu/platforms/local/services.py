@@ -190,6 +190,7 @@ class LocalServices:
             site=f"{spec.feature}/{spec.environment}",
             cache=spec.handler.cache,
             operations=spec.operations,
+            bodies=spec.bodies,
             predictions=spec.handler.predictions,
             spool=str(spool_of(self._home, spec)) if spec.handler.predictions is not None else "",
             labels={**labels_of(spec), "replica": str(number)},
