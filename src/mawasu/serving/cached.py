@@ -19,7 +19,7 @@ from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.http_cache import FAILED, PLAIN, UNKEPT, Life, Wish, life, matches, wish
 from mawasu.serving.memory import Asked, Entry, Memory, Packed
-from mawasu.serving.message import JSON, App, Headers, Request, Response, refused, unread
+from mawasu.serving.message import JSON, App, Headers, Request, Response, dispose, refused, unread
 from mawasu.serving.metrics import Family, counter, gauge
 from mawasu.serving.redis import Redis
 from mawasu.serving.spelling import READING, Spelling, anonymous, digest, keyed_headers, spelling
@@ -335,10 +335,3 @@ async def whole(pieces: AsyncIterable[bytes]) -> bytes:
         return b"".join([piece async for piece in pieces])
     finally:
         await dispose(Response(200, [], pieces))
-
-
-async def dispose(response: Response) -> None:
-    """Nobody will read its body."""
-    close = getattr(response.body, "aclose", None)
-    if close is not None:
-        await close()

@@ -10,7 +10,7 @@ import msgspec
 
 from mawasu.serving.batching import SIZES, Batcher
 from mawasu.serving.config import Config
-from mawasu.serving.errors import RequestError
+from mawasu.serving.errors import RequestError, ToldError
 from mawasu.serving.link import About, Link, Stream
 from mawasu.serving.message import JSON, Request, Response, Traffic, refused
 from mawasu.serving.metrics import Family, Sample, buckets, counter, gauge, resident
@@ -162,6 +162,7 @@ class Events(Lines):
                 yield b"data: " + piece + b"\n\n"
         except RequestError as error:
             yield b"event: error\ndata: " + error.body() + b"\n\n"
+            raise ToldError(error.status, error.message) from error
 
 
 def joined(answers: list[Part | Stream]) -> bytes:

@@ -16,7 +16,9 @@ JSON = (b"content-type", b"application/json")
 
 
 class CallerLeftError(Exception):
-    """The connection ended before the request was whole."""
+    """The connection ended before its caller had an answer, or before the request was whole."""
+
+    status = 499  # what it is counted as
 
 
 class Body:
@@ -129,3 +131,10 @@ class Traffic:
 def refused(error: RequestError) -> Response:
     headers = [(name.encode(), value.encode()) for name, value in error.headers()]
     return Response(error.status, [JSON, *headers], error.body())
+
+
+async def dispose(response: Response) -> None:
+    """Nobody will read (more of) its body."""
+    close = getattr(response.body, "aclose", None)
+    if close is not None:
+        await close()
