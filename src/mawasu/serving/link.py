@@ -220,6 +220,7 @@ class Link(asyncio.Protocol):
 
     def _about(self, part: Part) -> None:
         if part[0] == RAW:  # it leaves, and has not begun what is still under way
+            self.losses += 1
             self._gone(begun=False)
             return
         self.about = msgspec.json.decode(part[1], type=About)
