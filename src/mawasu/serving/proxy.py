@@ -132,9 +132,10 @@ class Pieces:
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """Without the headers that end at this hop."""
+    """Without the headers that end at this hop; names in lower case, in which most servers do not write them."""
+    lowered = [(name.lower(), value) for name, value in headers]
     dropped = set(HOP_BY_HOP)
-    for name, value in headers:
-        if name.lower() == b"connection":
+    for name, value in lowered:
+        if name == b"connection":
             dropped.update(token.strip().lower() for token in value.split(b","))
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
+    return [(name, value) for name, value in lowered if name not in dropped]
