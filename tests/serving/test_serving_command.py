@@ -158,10 +158,10 @@ def test_servers_of_any_language_are_served(replica: Replica, tmp_path: Path, la
     (replica.directory / "site").write_text(LANGUAGES[language])
     (replica.directory / "healthy").touch()
     replica.ready(command=f"{language} site", model=tmp_path, cache=Caching(60.0))
-    for status in ("mawasu; fwd=uri-miss; stored", "mawasu; hit; ttl=59"):
+    for status in ("mawasu; fwd=uri-miss; stored", "mawasu; hit; ttl="):
         answer = request(replica.listen, "GET", "/x?y=1")
         assert (answer.json[0], answer.json[2]) == ("/x?y=1", str(tmp_path))
-        assert answer.headers["cache-status"] == status
+        assert answer.headers["cache-status"].startswith(status)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(replica.listen))
         connection.sendall(b"GET /z HTTP/1.1\r\nhost: x\r\ncache-control: no-store\r\n\r\n")
