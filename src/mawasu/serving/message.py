@@ -138,3 +138,19 @@ async def dispose(response: Response) -> None:
     close = getattr(response.body, "aclose", None)
     if close is not None:
         await close()
+
+
+async def gathered(response: Response, most: int) -> Response:
+    """With its body in one piece, if it says that this is of `most` bytes or fewer; one that breaks off is refused."""
+    if isinstance(response.body, bytes):
+        return response
+    length = next((value for name, value in response.headers if name == b"content-length"), b"")
+    if not length.isdigit() or int(length) > most:
+        return response
+    try:
+        body = b"".join([piece async for piece in response.body])
+    except RequestError as error:
+        return refused(error)
+    finally:
+        await dispose(response)
+    return Response(response.status, [pair for pair in response.headers if pair[0] != b"content-length"], body)
