@@ -43,6 +43,7 @@ def test_a_worker_that_hangs_is_ended_at_the_deadline_and_another_takes_its_plac
     assert replica.ask(["hang"]).status == 504
     assert eventually(lambda: replica.ask(["pid"]).json) != [first]
     assert "worker 0 ended with status -9; starting another" in replica.log.read_text()
+    assert "the worker did not answer within 0.5 s; ending it" in replica.server_log.read_text()
 
 
 def test_a_slow_answer_within_the_deadline_is_waited_for(replica: Replica) -> None:
