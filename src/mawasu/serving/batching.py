@@ -220,8 +220,7 @@ class Batcher:
         for ask in batch:
             if ask.trace is not None:
                 ask.trace.note("queue", ask.since, begun)
-                items = sum(one.count for one in batch)
-                ask.trace.note("predict", begun, now, failed, batch_items=items, batch_requests=len(batch))
+                ask.trace.batch(begun, now, sum(one.count for one in batch), len(batch), failed)
 
     def _hand_out(self, batch: list[Ask], found: list[Part] | Stream) -> None:
         parts: Sequence[Part | Stream] = [found] if isinstance(found, Stream) else found

@@ -24,7 +24,7 @@ LEAVE = 2.0  # seconds that the last ones have
 INTERNAL, SERVER = 1, 2
 ERROR = 2
 
-Attributes = list[dict[str, object]]
+NONE = msgspec.Raw(b"[]")
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,7 +32,10 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
 
 
-class Span(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+UNSET, FAILED = Status(), Status(ERROR)
+
+
+class Span(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """As OTLP has it: ids in hexadecimal digits, times in nanoseconds since the epoch, in decimal digits."""
 
     trace_id: str
@@ -42,16 +45,17 @@ class Span(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     kind: int
     start_time_unix_nano: str
     end_time_unix_nano: str
-    attributes: Attributes = []
-    status: Status = Status()
+    attributes: msgspec.Raw = NONE
+    status: Status = UNSET
 
 
-def attributes(values: Mapping[str, str | int]) -> Attributes:
-    """As OTLP has them: a number is text there too, which holds 64 bits."""
-    return [
+def attributes(values: Mapping[str, str | int]) -> msgspec.Raw:
+    """As OTLP has them in JSON: a number is text there too, which holds 64 bits."""
+    told = [
         {"key": key, "value": {"stringValue": value} if isinstance(value, str) else {"intValue": str(value)}}
         for key, value in values.items()
     ]
+    return msgspec.Raw(msgspec.json.encode(told))
 
 
 class Exporter:

@@ -10,15 +10,18 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from functools import partial
+from functools import lru_cache, partial
 from random import getrandbits
+from typing import NamedTuple
+
+from msgspec import Raw
 
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.http import LEFT
 from mawasu.serving.message import App, CallerLeftError, Headers, Request, Response
-from mawasu.serving.metrics import OTHER, Operations
-from mawasu.serving.otlp import ERROR, INTERNAL, SERVER, Exporter, Span, Status, attributes
+from mawasu.serving.metrics import OTHER, PATHS, Operations
+from mawasu.serving.otlp import ERROR, FAILED, INTERNAL, NONE, SERVER, UNSET, Exporter, Span, Status, attributes
 
 TRACEPARENT = b"traceparent"
 STATUS = b"cache-status"
@@ -38,6 +41,19 @@ def parent(value: bytes) -> tuple[str, str] | None:
     return found[2].decode(), found[3].decode()
 
 
+class Description(NamedTuple):
+    """What a server's span says besides its times."""
+
+    name: str
+    attributes: Raw
+    status: Status
+
+
+@lru_cache(1024)
+def of_batch(items: int, requests: int) -> Raw:
+    return attributes({"mawasu.batch_items": items, "mawasu.batch_requests": requests})
+
+
 class Trace:
     """One request's span while it is answered. `began` and all times here are on the loop's clock, in seconds."""
 
@@ -55,17 +71,20 @@ class Trace:
         """`traceparent` for whoever is asked next."""
         return f"00-{self.trace}-{self.id}-01".encode()
 
-    def note(self, name: str, began: float, ended: float, failed: str = "", **counts: int) -> None:
-        """Something that this request waited for. `counts` are attributes below `mawasu.`."""
-        told = attributes({f"mawasu.{key}": count for key, count in counts.items()})
-        status = Status(ERROR, failed) if failed else Status()
+    def batch(self, began: float, ended: float, items: int, requests: int, failed: str) -> None:
+        """The worker was with the batch that this request was part of. `failed`: why it has no answer, or ""."""
+        self.note("predict", began, ended, of_batch(items, requests), failed)
+
+    def note(self, name: str, began: float, ended: float, told: Raw = NONE, failed: str = "") -> None:
+        """Something that this request waited for, and what is told of it."""
+        status = Status(ERROR, failed) if failed else UNSET
         times = self._time(began), self._time(ended)
         self._exporter.put(Span(self.trace, new_id(), self.id, name, INTERNAL, *times, told, status))
 
-    def end(self, name: str, now: float, told: dict[str, str | int], *, failed: bool) -> None:
+    def end(self, what: Description, now: float) -> None:
         times = self._time(self.began), self._time(now)
-        status = Status(ERROR) if failed else Status()
-        self._exporter.put(Span(self.trace, self.id, self._parent, name, SERVER, *times, attributes(told), status))
+        span = Span(self.trace, self.id, self._parent, what.name, SERVER, *times, what.attributes, what.status)
+        self._exporter.put(span)
 
     def _time(self, moment: float) -> str:
         return str(self._shift + int(moment * 1e9))
@@ -78,6 +97,7 @@ class TracedApp:
         self._app = app
         self._exporter = exporter
         self._operations = Operations(config.operations, config.prefix)
+        self._described = lru_cache(PATHS)(self._describe)
         self._loop = asyncio.get_running_loop()
 
     async def __call__(self, request: Request) -> Response:
@@ -97,22 +117,27 @@ class TracedApp:
         return response
 
     def _ended(self, request: Request, trace: Trace, response: Response) -> None:
-        method, path, status = request.method, request.path, response.status
+        scheme = "https" if request.header(b"x-forwarded-proto") == b"https" else "http"
+        cache = cache_of(response.headers)
+        what = self._described(request.method, scheme, request.path[:LONGEST], response.status, cache)
+        trace.end(what, self._loop.time())
+
+    def _describe(self, method: str, scheme: str, path: bytes, status: int, cache: str) -> Description:
         operation = self._operations.of(method, path)
         told: dict[str, str | int] = {
             "http.request.method": method,
-            "url.scheme": "https" if request.header(b"x-forwarded-proto") == b"https" else "http",
-            "url.path": path[:LONGEST].decode("latin-1"),
+            "url.scheme": scheme,
+            "url.path": path.decode("latin-1"),
             "http.response.status_code": status,
         }
         if operation != OTHER:
             told["http.route"] = operation.partition(" ")[2]
-        if cache := cache_of(response.headers):
+        if cache:
             told["mawasu.cache"] = cache
         if status >= 500:
             told["error.type"] = str(status)
         name = method if operation == OTHER else operation
-        trace.end(name, self._loop.time(), told, failed=status >= 500)
+        return Description(name, attributes(told), FAILED if status >= 500 else UNSET)
 
 
 class Pieces:
