@@ -16,8 +16,8 @@ import msgspec
 
 from mawasu.serving.metrics import Family, counter
 
-WAITING = 4096  # spans that wait at most
-TOGETHER = 256  # that are sent at once
+WAITING = 8192  # spans that wait at most
+TOGETHER = 1024  # that are sent at once
 EVERY = 1.0  # seconds until those that came are sent
 PATIENCE = 5.0  # seconds that the collector has to take them
 LEAVE = 2.0  # seconds that the last ones have
