@@ -135,6 +135,8 @@ def test_spans_are_posted_where_otlp_says(url: str, posted_to: str) -> None:
         "http://c?key=secret",
         "http://c/#secret",
         "http://c,secret",
+        "http://a..b",
+        f"http://{'a' * 64}",
     ],
 )
 def test_what_is_no_address_of_a_collector_is_refused_and_not_shown(url: str) -> None:

@@ -29,8 +29,11 @@ from tests.serving.replica import RELEASE, Replica, eventually, request
 AT = "/sums/staging"
 SECRET = "Matsuo-Basho"
 CODE = """
-import time
+import os, time
 def predict(model, batch):
+    if batch[0].get("die") and not os.path.exists("died"):
+        open("died", "w").close()
+        os._exit(1)
     time.sleep(sum(item.get("sleep", 0) for item in batch))
     if batch[0].get("fail"):
         raise ValueError("no")
@@ -162,6 +165,16 @@ def test_a_trace_shows_that_the_cache_answered_and_that_the_model_failed(world: 
     assert (server.failed, server.attributes["error.type"]) == (True, "500")
 
 
+def test_a_trace_shows_the_worker_that_was_lost_and_the_one_that_answered(world: World) -> None:
+    name, said = trace()
+    assert world.ask(body='{"die": 1, "x": 3}', traceparent=said) == 200
+    whole(world.collector, name, 6)
+    by = [[span for span in world.collector.of(name) if span.name == what] for what in ("queue", "predict")]
+    (first, second), (lost, answered) = (sorted(spans, key=lambda span: span.start) for spans in by)
+    assert (lost.failed, answered.failed) == (True, False)
+    assert first.end == lost.start <= lost.end <= second.start <= second.end == answered.start
+
+
 def test_who_sends_no_traceparent_begins_a_trace_and_who_says_not_sampled_is_in_none(world: World) -> None:
     silent, said = trace("00")
     before = len(world.collector.spans)
@@ -186,7 +199,13 @@ def test_no_key_no_token_and_no_query_is_in_any_span(world: World) -> None:
         "x-envoy-decorator-operation": SECRET,
         "mawasu-unit": SECRET,
     }
-    for kind in ("application/json", "application/grpc", "application/grpc-web"):
+    for kind in (
+        "application/json",
+        "application/grpc",
+        "Application/GRPC",
+        "application/grpc+x",
+        "application/grpc-web",
+    ):
         sent = headers | {"content-type": kind}
         for path in (f"{AT}/open{query}", f"{AT}/predict{query}", f"/none/{SECRET}{query}", f"{AT}/open/{query}"):
             call(port, "POST", path, sent, f'{{"x": "{SECRET}", "fail": 1}}'.encode())
@@ -265,6 +284,11 @@ def test_a_connection_that_the_collector_closed_meanwhile_loses_nothing_and_a_re
     nobody.put(span)
     nobody.close()
     assert (nobody.sent, nobody.dropped) == (0, 1)
+
+
+def test_envoy_takes_a_collector_that_is_reached_by_tls() -> None:
+    with standing(Edge(traces=endpoint("https://[::1]:4318/otlp"))) as stand:
+        assert call(stand.port, "GET", "/").status == 404
 
 
 def test_who_does_not_ask_for_traces_imports_nothing_of_them() -> None:

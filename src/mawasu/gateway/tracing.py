@@ -28,7 +28,7 @@ FORGED = ("x-client-trace-id", "x-envoy-decorator-operation")
 _IF_GRPC = "%CEL(request.headers['content-type'].startsWith('application/grpc') ? '-' : '')%"
 """In place of what Envoy writes for whoever says that he speaks gRPC; a tag without a value is none."""
 
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 
 

@@ -39,7 +39,7 @@ class Ask(msgspec.Struct, eq=False):
     part: Part
     count: int
     answer: asyncio.Future[Part | Stream]
-    since: float
+    since: float  # it waits
     begin: float  # until when a worker must have begun with it
     until: float  # until when the caller waits
     trace: Trace | None = None
@@ -217,10 +217,11 @@ class Batcher:
         now = self._loop.time()
         begun = sent if link.about.waits else max(sent, link.freed)
         link.freed = now
-        for ask in batch:
-            if ask.trace is not None:
-                ask.trace.note("queue", ask.since, begun)
-                ask.trace.batch(begun, now, sum(one.count for one in batch), len(batch), failed)
+        traced = [(ask, ask.trace) for ask in batch if ask.trace is not None]
+        items = sum(ask.count for ask in batch) if traced else 0
+        for ask, trace in traced:
+            trace.note("queue", ask.since, begun)
+            trace.batch(begun, now, items, len(batch), failed)
 
     def _hand_out(self, batch: list[Ask], found: list[Part] | Stream) -> None:
         parts: Sequence[Part | Stream] = [found] if isinstance(found, Stream) else found
@@ -243,6 +244,7 @@ class Batcher:
                 fail(ask, unavailable())
                 continue
             ask.tried = ask.tried or begun
+            ask.since = self._loop.time()
             self.retried += begun
             self._asks.appendleft(ask)
             self.queued += ask.count
