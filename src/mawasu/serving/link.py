@@ -106,6 +106,7 @@ class Link(asyncio.Protocol):
         self.ready = False
         self.about = About()
         self.losses = 0
+        self.freed = 0.0  # when its last batch was settled, on the loop's clock
         self._path = path
         self._deadline = deadline
         self._changed = changed

@@ -6,8 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mawasu.serving.errors import RequestError
+
+if TYPE_CHECKING:
+    from mawasu.serving.tracing import Trace
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case."""
@@ -80,13 +84,15 @@ class Body:
 
 @dataclass(slots=True)
 class Request:
-    """`path` and `query` as they were sent: escapes are kept, what was `?` is in neither."""
+    """`path` and `query` as they were sent: escapes are kept, what was `?` is in neither. `trace`: None where nobody
+    traces it."""
 
     method: str
     path: bytes
     query: bytes
     headers: Headers
     body: Body
+    trace: Trace | None = None
 
     def header(self, name: bytes) -> bytes:
         """The first of that name, b"" when there is none."""
@@ -102,7 +108,7 @@ def unread(request: Request, body: bytes) -> Request:
     if body:
         again.feed(body)
         again.finish()
-    return Request(request.method, request.path, request.query, request.headers, again)
+    return Request(request.method, request.path, request.query, request.headers, again, request.trace)
 
 
 @dataclass(slots=True)

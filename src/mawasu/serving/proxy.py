@@ -85,6 +85,9 @@ class ProxyApp:
         path, headers = request.path, end_to_end(request.headers)
         if self._prefix:
             path, headers = arrived(self._prefix, path, headers)
+        if request.trace is not None:
+            headers = [pair for pair in headers if pair[0] != b"traceparent"]
+            headers.append((b"traceparent", request.trace.traceparent))
         target = path + (b"?" + request.query if request.query else b"")
         told = request.header(b"content-length") or request.header(b"transfer-encoding")
         if told and not request.header(b"content-length"):
