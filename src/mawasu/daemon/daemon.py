@@ -254,10 +254,10 @@ class Daemon:
 def _warm() -> None:
     """Import what the first build would otherwise wait for."""
     import httpx
-    import jsonschema
+    import jsonschema_rs
     import numpy as np
     import pyarrow.csv
     import pyarrow.dataset
     import pyarrow.parquet
 
-    del httpx, jsonschema, np, pyarrow
+    del httpx, jsonschema_rs, np, pyarrow

@@ -1,4 +1,4 @@
-"""What an OpenAPI document says of a request and of its answer: the rules of the contract check. Nobody is asked here."""
+"""What an OpenAPI document says of a request and its answer: the rules of the contract check. Nobody is asked here."""
 
 from __future__ import annotations
 
