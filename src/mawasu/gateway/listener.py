@@ -90,6 +90,8 @@ def _manager(at: Edge, directory: str, access_log: str) -> Dict:
         "use_remote_address": True,
         "xff_num_trusted_hops": at.trusted_hops,
         "early_header_mutation_extensions": [early],
+        # The number in the access log, for callers to ask about; over whatever a back end says there.
+        "always_set_request_id_in_response": True,
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
