@@ -16,6 +16,10 @@ Dict = dict[str, Any]
 
 NAME = "routes"
 METADATA = limiter.ROUTE
+BODY = "mawasu.body"
+"""The filter that holds a request until it is whole. Where there is no route (CONNECT) it would wait for ever."""
+PRESENT: Dict = {"@type": f"{TYPE}config.route.v3.FilterConfig", "config": {}}
+"""In a route: a filter that is not there elsewhere, as the listener has it."""
 NOT_FOUND = "The current request is not defined by this API."
 NOT_ALLOWED = 'The current request is matched to the defined url template "{}" but its http method is not allowed'
 FOREIGN = (
@@ -62,11 +66,13 @@ def routes_of(
 
 def configuration(routes: Sequence[Dict]) -> Dict:
     """One route table for the whole server; what no site describes is not found."""
-    rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
+    tree = matching.matcher(routes, _answer({"prefix": "/"}, 404, NOT_FOUND))
     return {
         "@type": f"{TYPE}config.route.v3.RouteConfiguration",
         "name": NAME,
-        "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
+        "virtual_hosts": [
+            {"name": "all", "domains": ["*"], "matcher": tree, "typed_per_filter_config": {BODY: PRESENT}}
+        ],
         "validate_clusters": False,
         "max_direct_response_body_size_bytes": reference.LARGEST,
     }
@@ -102,6 +108,8 @@ def _call(served: Served, operation: Operation, match: Dict, requirement: str | 
     before, after = credentials.rules(schemes), claims.rules_for(served.feature, served.environment, schemes)
     per_filter |= {credentials.FILTER: before} if before else {}
     per_filter |= {claims.FILTER: after} if after else {}
+    charges = limiter.charges(served, operation)
+    per_filter |= {limiter.FILTER: PRESENT} if charges else {}
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
@@ -112,9 +120,7 @@ def _call(served: Served, operation: Operation, match: Dict, requirement: str | 
             "retry_policy": _retry(operation.method),
         },
         "typed_per_filter_config": per_filter,
-        "metadata": {
-            "filter_metadata": {METADATA: {"key": needs_key(served, operation), **limiter.charges(served, operation)}}
-        },
+        "metadata": {"filter_metadata": {METADATA: {"key": needs_key(served, operation), **charges}}},
     }
 
 
