@@ -5,9 +5,10 @@ Follows Envoy's "Configuring Envoy as an edge proxy"; messages and codes are ESP
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from mawasu.gateway import claims, credentials, edge, limiter, reference, rewriting, routes, splits
+from mawasu.gateway import claims, credentials, edge, limiter, reference, rewriting, routes, splits, tracing
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 from mawasu.gateway.edge import Edge
 
@@ -38,13 +39,17 @@ CLUSTERS, ROUTES, AUTHN, QUOTAS = "clusters.json", "routes.json", "authn.json", 
 FILES = (CLUSTERS, ROUTES, AUTHN, QUOTAS)
 
 
-def bootstrap(at: Edge, directory: str, access_log: str) -> Dict:
-    """Envoy's bootstrap. `directory` has the admin socket and the dynamic files (CDS, RDS, ECDS, SDS)."""
+def bootstrap(at: Edge, directory: str, access_log: str, trust: str = "") -> Dict:
+    """Envoy's bootstrap. `directory` has the admin socket and the dynamic files (CDS, RDS, ECDS, SDS).
+
+    `trust` is the file of CA certificates for a collector of traces.
+    """
+    collector = {"clusters": [tracing.cluster(at.traces, trust)]} if at.traces else {}
     return {
         "node": {"id": "gateway", "cluster": "mawasu"},
         "admin": {"address": {"pipe": {"path": f"{directory}/admin.sock", "mode": 0o600}}},
         "dynamic_resources": {"cds_config": _source(directory, CLUSTERS)},
-        "static_resources": {"listeners": [_listener(at, directory, access_log)]},
+        "static_resources": {"listeners": [_listener(at, directory, access_log)], **collector},
         "overload_manager": edge.overload(at),
         "layered_runtime": {"layers": [{"name": "limits", "static_layer": edge.runtime(at)}]},
     }
@@ -80,8 +85,10 @@ def _typed(name: str, kind: str, body: Dict) -> Dict:
 
 
 def _manager(at: Edge, directory: str, access_log: str) -> Dict:
-    forged = {"mutations": [{"remove": name} for name in (FORGED if at.trusted_hops else FORGED + FORWARDED)]}
-    early = _typed("forged", "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", forged)
+    forged = FORGED + (() if at.trusted_hops else FORWARDED) + (tracing.FORGED if at.traces else ())
+    early = _typed(
+        "forged", "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", _removed(forged)
+    )
     return {
         "stat_prefix": "ingress",
         "codec_type": "AUTO",
@@ -113,7 +120,12 @@ def _manager(at: Edge, directory: str, access_log: str) -> Dict:
         "http_filters": _filters(at, directory),
         "local_reply_config": _replies(),
         "access_log": _logs(access_log),
+        **({"tracing": tracing.manager(at.traces)} if at.traces else {}),
     }
+
+
+def _removed(headers: Iterable[str]) -> Dict:
+    return {"mutations": [{"remove": name} for name in headers]}
 
 
 def _filters(at: Edge, directory: str) -> list[Dict]:
