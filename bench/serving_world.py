@@ -26,7 +26,7 @@ from typing import Any
 from bench.world import BIN, run
 
 ROOT = Path(__file__).resolve().parents[1]
-PEERS = ROOT / "bench" / "peers"
+PEER_FILES = ROOT / "bench" / "peers"
 KEPT = Path(tempfile.gettempdir()) / "mawasu-bench"
 ROWS = 20_000  # that models are fitted to
 START = 120.0  # seconds that a server may take until it answers; Ray Serve starts a cluster first
@@ -47,7 +47,7 @@ class Model:
 
     def alone(self) -> dict[int, float]:
         """Rows a second without any server, by the size of their batch. The first time it is fitted."""
-        argv = [str(self.python), str(PEERS / "model.py"), self.kind, str(self.table), str(self.directory)]
+        argv = [str(self.python), str(PEER_FILES / "model.py"), self.kind, str(self.table), str(self.directory)]
         said = run(argv, self.directory, {**os.environ, **THREADS})
         return {int(size): rate for size, rate in json.loads(said).items()}
 
@@ -59,7 +59,7 @@ class Model:
 
 def environment_of(packages: str) -> Path:
     """The directory of the programs of an environment with what `packages.txt` pins. Raises MissingError."""
-    pins = PEERS / f"{packages}.txt"
+    pins = PEER_FILES / f"{packages}.txt"
     home = KEPT / f"{packages}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
     if not (home / "whole").exists():
         uv, python = str(BIN / "uv"), str(home / "bin" / "python")
@@ -107,7 +107,7 @@ class Running:
         self.log = place / f"{port}.log"
         with self.log.open("wb") as file:
             self._process = subprocess.Popen(
-                argv, cwd=PEERS, env={**os.environ, **THREADS, **environ}, stdout=file, stderr=file, start_new_session=True
+                argv, cwd=PEER_FILES, env={**os.environ, **THREADS, **environ}, stdout=file, stderr=file, start_new_session=True
             )
 
     @property

@@ -29,4 +29,36 @@ def _fastapi(workers: int) -> Peer:
     return Peer(f"FastAPI, {workers} worker{'s' * (workers > 1)}", "fastapi", told)
 
 
-PEERS = (_fastapi(1), _fastapi(2))
+PEERS = (
+    _fastapi(1),
+    _fastapi(2),
+    Peer(
+        "BentoML",
+        "bentoml",
+        ("{bin}/bentoml", "serve", "bentoml_service:Plain", "--port", "{port}"),
+        Form(body='{"row": %s}'),
+        {"BENTOML_DO_NOT_TRACK": "True"},
+    ),
+    Peer(
+        "BentoML, batching",
+        "bentoml",
+        ("{bin}/bentoml", "serve", "bentoml_service:Batching", "--port", "{port}"),
+        Form(body='{"rows": [%s]}', answer=lambda answered: answered[0]),
+        {"BENTOML_DO_NOT_TRACK": "True"},
+    ),
+    Peer("LitServe, batching", "litserve", ("{bin}/python", "litserve_app.py", "{port}")),
+    Peer(
+        "MLflow, 2 workers",
+        "mlflow",
+        ("{bin}/python", "mlflow_app.py", "{port}"),
+        Form("/invocations", '{"inputs": [%s]}', lambda answered: answered["predictions"][0]),
+        {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+    ),
+    Peer(
+        "Ray Serve, batching",
+        "ray",
+        ("{bin}/python", "ray_app.py", "{port}"),
+        Form(),
+        {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"},
+    ),
+)
