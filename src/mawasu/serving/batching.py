@@ -61,6 +61,10 @@ class Pace:
         slope = (self._nt - self._n * self._t) / spread if spread > 0.5 else self._t / max(self._n, 1.0)
         return max(0.0, self._t + max(0.0, slope) * (n - self._n))
 
+    def saved(self) -> float:
+        """Seconds that an item costs less when it goes along with others: what one batch costs before its items."""
+        return self.of(0) or self._t / max(self._n, 1.0)  # as long as all were alike nobody knows
+
 
 class Batcher:
     """Hands asks to links in batches of at most `max_batch` items. At most `queue` items wait."""
@@ -112,7 +116,7 @@ class Batcher:
         asks = [Ask(part, count, self._loop.create_future(), begin, until) for part, count in parts]
         self._asks.extend(asks)
         self.queued += sum(ask.count for ask in asks)
-        self._plan()
+        self._plan(self.queued)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(TICK, self._sweep)
         if len(asks) == 1:
@@ -124,14 +128,22 @@ class Batcher:
         if any(link.ready for link in self._links):
             self._served = self._loop.time()
         if self._asks:
-            self._flush()
+            self._plan(0)  # those just answered may ask again at once
 
     # ------------------------------------------------------------------------------------ sending
 
-    def _plan(self) -> None:
+    def _plan(self, seen: int) -> None:
         if not self._planned and self._room() is not None:
             self._planned = True
-            self._loop.call_soon(self._flush)  # soon, not now: callers that arrived in the same instant go along
+            self._loop.call_soon(self._due, seen, self._loop.time() + self.pace.saved())
+
+    def _due(self, seen: int, latest: float) -> None:
+        """Send what waits, once a turn of the loop has brought nobody new: callers that arrive in the same instant go
+        along. Waiting longer than a batch of its own would cost never pays."""
+        if seen < self.queued < self._max_batch and self._loop.time() < latest:
+            self._loop.call_soon(self._due, self.queued, latest)
+        else:
+            self._flush()
 
     def _room(self) -> Link | None:
         """An idle worker; or a busy one, when what waits fills a batch anyway: sending earlier would make batches
