@@ -1,4 +1,4 @@
-"""What `bench serving` needs around its servers: the demo's rows, models of them, environments, processes, their memory.
+"""What `bench serving` needs around its servers: the demo's rows, models, environments, processes, their memory.
 
 Environments and data are kept in a directory of the machine's temporary one, by what they are made of.
 """
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,11 @@ def environment_of(packages: str) -> Path:
         shutil.rmtree(home, ignore_errors=True)
         try:
             run([uv, "venv", "-q", "--python", sys.executable, str(home)], KEPT, os.environ)
-            run([uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "-r", str(pins)], KEPT, os.environ)
+            run(
+                [uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "-r", str(pins)],
+                KEPT,
+                os.environ,
+            )
         except SystemExit as error:
             raise MissingError(f"cannot be installed: {str(error).strip().splitlines()[-1]}") from None
         (home / "whole").touch()
@@ -104,10 +109,16 @@ class Running:
     def __init__(self, argv: list[str], port: int, place: Path, environ: dict[str, str]) -> None:
         self.port = port
         self.beside: list[Running] = []  # what else it needs to answer
+        self.ready = 0.0  # seconds from when its model was loaded until it said so
         self.log = place / f"{port}.log"
         with self.log.open("wb") as file:
             self._process = subprocess.Popen(
-                argv, cwd=PEER_FILES, env={**os.environ, **THREADS, **environ}, stdout=file, stderr=file, start_new_session=True
+                argv,
+                cwd=PEER_FILES,
+                env={**os.environ, **THREADS, **environ},
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
             )
 
     @property
@@ -120,6 +131,12 @@ class Running:
             return ""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return f"ended with status {self._process.returncode}: {lines[-1] if lines else 'it said nothing'}"
+
+    def through(self, port: int) -> Running:
+        """The same, asked at another port: of what stands before it."""
+        other = copy(self)
+        other.port = port
+        return other
 
     def megabytes(self) -> float:
         return megabytes([self.pid, *(one.pid for one in self.beside)])
@@ -204,7 +221,9 @@ def await_right(running: Running, form: Form, model: Model) -> None:
             raise MissingError(f"does not answer after {START:.0f} s: {told[0] or 'nobody listens'} {told[1]}")
         time.sleep(0.05)
     with ThreadPoolExecutor(16) as pool:  # beside one another, so that batches are made and taken apart
-        for row, right, (_, said) in zip(rows, answers, pool.map(lambda row: ask(running.port, form, row), rows), strict=True):
+        for row, right, (_, said) in zip(
+            rows, answers, pool.map(lambda row: ask(running.port, form, row), rows), strict=True
+        ):
             try:
                 late = form.answer(said)["late"]
             except (KeyError, TypeError, IndexError):

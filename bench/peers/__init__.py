@@ -12,12 +12,12 @@ from bench.serving_world import Form
 
 @dataclass(frozen=True)
 class Peer:
-    """`argv` is run in the directory of this file; `{bin}` and `{port}` are filled in, `$MODEL` is told: a directory."""
+    """`argv` is run in the directory of this file; `{bin}` and `{port}` are filled in. `$MODEL` is a directory."""
 
     name: str
     packages: str  # the environment: its versions are in `packages.txt`
     argv: tuple[str, ...]
-    form: Form = Form()
+    form: Form = field(default_factory=Form)
     environ: dict[str, str] = field(default_factory=dict)
 
 

@@ -1,4 +1,4 @@
-"""LitServe with batching (lightning.ai/docs/litserve/features/batching); `fast_queue` is its ZeroMQ, for many requests."""
+"""LitServe with batching (lightning.ai/docs/litserve/features/batching); `fast_queue`: ZeroMQ, for many requests."""
 
 import os
 import sys

@@ -157,7 +157,7 @@ def _record(value: Mapping[str, Any], kind: Any, at: str) -> Any:
     return {**value, **made} if hasattr(kind, "__required_keys__") else kind(**made)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _fields(kind: Any) -> tuple[frozenset[str], dict[str, Any]]:
     """The names that must be there, and the types of all. Finding them costs more than the rest of an item."""
     hints = typing.get_type_hints(kind)
