@@ -14,7 +14,8 @@ from pathlib import Path
 from bench.report import Report
 from bench.serving_world import Model, Running
 
-CALLERS, TIMES = 64, 3  # connections at capacity; how much more comes then, over as many more connections
+CALLERS, TIMES = 64, 3  # connections at capacity; how much more comes then
+MANY = 512  # connections of those who do not wait: more than may stand in the queue
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def flood(running: Running, model: Model, seconds: int) -> Overload | None:
     if shutil.which("h2load") is None:
         return None
     capacity = _ask(running, model, seconds, CALLERS, 0)
-    return capacity, _ask(running, model, seconds, CALLERS * TIMES, capacity.rate * TIMES)
+    return capacity, _ask(running, model, seconds, MANY, capacity.rate * TIMES)
 
 
 def report_of(kind: str, rounds: Sequence[Overload | None], seconds: int) -> Report:

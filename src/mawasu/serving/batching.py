@@ -17,7 +17,7 @@ from functools import partial
 import msgspec
 
 from mawasu.serving.errors import RequestError
-from mawasu.serving.link import Link, LostError, Reply, Stream, unavailable
+from mawasu.serving.link import Link, LostError, Outcome, Stream, unavailable
 from mawasu.serving.worker import BAD, OK, RAW, Part
 
 SIDE_BY_SIDE = 32  # batches that a handler which waits (`async def`) has under way
@@ -38,6 +38,15 @@ class Ask(msgspec.Struct, eq=False):
     begin: float  # until when a worker must have begun with it, on the loop's clock
     until: float  # until when the caller waits
     tried: bool = False  # a worker was lost over it; it goes alone now, and not a third time
+
+
+class Sent(msgspec.Struct, eq=False):
+    """A batch that a worker has."""
+
+    batch: list[Ask]
+    link: Link
+    since: float
+    number: int = 0
 
 
 class Pace:
@@ -61,10 +70,6 @@ class Pace:
         slope = (self._nt - self._n * self._t) / spread if spread > 0.5 else self._t / max(self._n, 1.0)
         return max(0.0, self._t + max(0.0, slope) * (n - self._n))
 
-    def saved(self) -> float:
-        """Seconds that an item costs less when it goes along with others: what one batch costs before its items."""
-        return self.of(0) or self._t / max(self._n, 1.0)  # as long as all were alike nobody knows
-
 
 class Batcher:
     """Hands asks to links in batches of at most `max_batch` items. At most `queue` items wait."""
@@ -84,7 +89,7 @@ class Batcher:
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
         self._asks: deque[Ask] = deque()
-        self._out: dict[Reply, tuple[list[Ask], Link, int]] = {}  # with a worker
+        self._out: set[Sent] = set()
         self._planned = False
         self._empty = self._loop.time()  # when the queue last was
         self._served = -math.inf  # when a worker was last there
@@ -116,7 +121,7 @@ class Batcher:
         asks = [Ask(part, count, self._loop.create_future(), begin, until) for part, count in parts]
         self._asks.extend(asks)
         self.queued += sum(ask.count for ask in asks)
-        self._plan(self.queued)
+        self._plan()
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(TICK, self._sweep)
         if len(asks) == 1:
@@ -128,22 +133,14 @@ class Batcher:
         if any(link.ready for link in self._links):
             self._served = self._loop.time()
         if self._asks:
-            self._plan(0)  # those just answered may ask again at once
+            self._flush()
 
     # ------------------------------------------------------------------------------------ sending
 
-    def _plan(self, seen: int) -> None:
+    def _plan(self) -> None:
         if not self._planned and self._room() is not None:
             self._planned = True
-            self._loop.call_soon(self._due, seen, self._loop.time() + self.pace.saved())
-
-    def _due(self, seen: int, latest: float) -> None:
-        """Send what waits, once a turn of the loop has brought nobody new: callers that arrive in the same instant go
-        along. Waiting longer than a batch of its own would cost never pays."""
-        if seen < self.queued < self._max_batch and self._loop.time() < latest:
-            self._loop.call_soon(self._due, self.queued, latest)
-        else:
-            self._flush()
+            self._loop.call_soon(self._flush)  # soon, not now: callers that arrived in the same instant go along
 
     def _room(self) -> Link | None:
         """An idle worker; or a busy one, when what waits fills a batch anyway: sending earlier would make batches
@@ -165,9 +162,9 @@ class Batcher:
             if not batch:
                 continue
             self._count(batch, 1)
-            number, reply = link.call([ask.part for ask in batch])
-            self._out[reply] = batch, link, number
-            reply.add_done_callback(partial(self._settle, self._loop.time(), link.under_way == 1))
+            sent = Sent(batch, link, self._loop.time())
+            self._out.add(sent)
+            sent.number = link.call([ask.part for ask in batch], partial(self._settle, sent, link.under_way == 0))
 
     def _take(self, most: int) -> list[Ask]:
         """The next batch, without those whose caller has left or waited too long."""
@@ -198,19 +195,19 @@ class Batcher:
 
     # ------------------------------------------------------------------------------------ settling
 
-    def _settle(self, sent: float, first: bool, reply: Reply) -> None:
-        batch, _, _ = self._out.pop(reply)
-        error = reply.exception()
-        if isinstance(error, LostError):
-            self._again(batch, begun=error.begun)
-        elif error is not None:
+    def _settle(self, sent: Sent, first: bool, outcome: Outcome) -> None:
+        """`first`: the worker had nothing else to do."""
+        self._out.discard(sent)
+        batch = sent.batch
+        if isinstance(outcome, LostError):
+            self._again(batch, begun=outcome.begun)
+        elif isinstance(outcome, Exception):
             for ask in batch:
-                fail(ask, error)
+                fail(ask, outcome)
         else:
-            found = reply.result()
-            if first and not isinstance(found, Stream):
-                self.pace.saw(sum(ask.count for ask in batch), self._loop.time() - sent)
-            self._hand_out(batch, found)
+            if first and not isinstance(outcome, Stream):
+                self.pace.saw(sum(ask.count for ask in batch), self._loop.time() - sent.since)
+            self._hand_out(batch, outcome)
         self.changed()
 
     def _hand_out(self, batch: list[Ask], found: list[Part] | Stream) -> None:
@@ -255,12 +252,12 @@ class Batcher:
         if all(ask.answer.done() for ask in self._asks):
             self._asks.clear()
             self.queued = 0
-        for batch, link, number in self._out.values():
-            for ask in batch:
+        for sent in self._out:
+            for ask in sent.batch:
                 if ask.until < now and not ask.answer.done():
                     self._too_late(ask)
-            if link.about.waits and all(ask.answer.done() for ask in batch):
-                link.take_back(number)
+            if sent.link.about.waits and all(ask.answer.done() for ask in sent.batch):
+                sent.link.take_back(sent.number)
         if self._asks or self._out:
             self._sweeper = self._loop.call_later(TICK, self._sweep)
 

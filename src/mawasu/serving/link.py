@@ -82,13 +82,21 @@ class Stream:
             self._take_back()
 
 
-Reply = asyncio.Future["list[Part] | Stream"]
+Outcome = list[Part] | Stream | Exception
+"""One part per part, or the stream's beginning; LostError or RequestError."""
 
 
 class Call(msgspec.Struct, eq=False):
-    reply: Reply
+    then: Callable[[Outcome], None]
+    told: bool = False
     stream: Stream | None = None
     taken_back: bool = False
+
+    def tell(self, outcome: Outcome) -> None:
+        """Once, and at once: a future would tell it a turn of the loop later."""
+        if not self.told:
+            self.told = True
+            self.then(outcome)
 
 
 class Link(asyncio.Protocol):
@@ -138,21 +146,17 @@ class Link(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
 
-    def call(self, parts: Sequence[Part]) -> tuple[int, Reply]:
-        """Send one batch; only to a link that is ready. The future gives one part per part, or a stream.
-
-        Raises LostError or RequestError.
-        """
+    def call(self, parts: Sequence[Part], then: Callable[[Outcome], None]) -> int:
+        """Send one batch; only to a link that is ready. `then` is told what became of it, later. Its number."""
         assert self._transport is not None
-        reply: Reply = self._loop.create_future()
         self._number = self._number % 0xFFFFFFFF + 1
         if not self._calls:
             self._since = self._loop.time()
             if self._watch is None:
                 self._watch = self._loop.call_later(self._deadline, self._check)
-        self._calls[self._number] = Call(reply)
+        self._calls[self._number] = Call(then)
         self._transport.write(pack(self._number, parts))
-        return self._number, reply
+        return self._number
 
     def take_back(self, number: int) -> None:
         """Nobody waits for this one any more."""
@@ -203,15 +207,14 @@ class Link(asyncio.Protocol):
         if parts[0][0] == MORE:
             if call.stream is None:
                 call.stream = Stream(lambda: self.take_back(number))
-                if not call.reply.done():
-                    call.reply.set_result(call.stream)
+                call.tell(call.stream)
             call.stream.put(parts[0][1])
             return
         del self._calls[number]
         if call.stream is not None:
             call.stream.end(ended(parts[0]))
-        elif not call.reply.done():
-            call.reply.set_result(parts)
+        else:
+            call.tell(parts)
         self._changed()
 
     def _about(self, part: Part) -> None:
@@ -229,8 +232,8 @@ class Link(asyncio.Protocol):
         for place, call in enumerate(calls):
             if call.stream is not None:
                 call.stream.end(unavailable())
-            elif not call.reply.done():
-                call.reply.set_exception(LostError(begun=begun and (place == 0 or self.about.waits)))
+            else:
+                call.tell(LostError(begun=begun and (place == 0 or self.about.waits)))
         self._changed()
 
     def _check(self) -> None:
@@ -242,8 +245,7 @@ class Link(asyncio.Protocol):
             self._watch = self._loop.call_later(left, self._check)
             return
         call = next(iter(self._calls.values()))
-        if not call.reply.done():
-            call.reply.set_exception(RequestError(504, f"the model did not answer within {self._deadline:g} seconds"))
+        call.tell(RequestError(504, f"the model did not answer within {self._deadline:g} seconds"))
         print(f"mawasu: the worker did not answer within {self._deadline:g} s; ending it", file=sys.stderr, flush=True)
         self._abandon()
 
