@@ -2,8 +2,8 @@
 
 Same models (`bench/peers/model.py`), same rows, same code that asks the model, one thread for its numeric libraries
 everywhere. Every server is started, tried (is each answer the model's?), warmed, measured at each number of callers by
-wrk, and stopped again before the next one's turn: those who idle cost those who are measured (Ray's cluster takes a
-tenth of a core). Every round starts all of them anew.
+wrk, and stopped again before the next one's turn, so that nobody idles beside those who are measured.
+Every round starts all of them anew.
 """
 
 from __future__ import annotations

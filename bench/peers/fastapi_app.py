@@ -1,7 +1,7 @@
 """FastAPI as its manual says: the row a Pydantic model, the answer one too (serialized in Rust).
 
 `async def`, because nothing here waits: a plain `def` would send every request to a thread and back
-(fastapi.tiangolo.com/async, "In a hurry?"; measured here: 25 % fewer answers with `def`).
+(fastapi.tiangolo.com/async, "In a hurry?").
 """
 
 import os
