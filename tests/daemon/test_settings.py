@@ -11,6 +11,7 @@ from mawasu.daemon.settings import Said, Settings, check, load, save, told
 from mawasu.errors import UsageError
 from mawasu.gateway.certificate import Files
 from mawasu.gateway.edge import Edge
+from mawasu.gateway.tracing import Collector, collector
 from mawasu.home import Home
 
 PAIR = Said(tls_cert="/c.pem", tls_key="/k.pem")
@@ -98,3 +99,47 @@ def test_settings_survive_and_older_ones_are_read(tmp_path: Path) -> None:
     assert load(home) == told(SECURE, Said(host="::", trusted_hops=2))
     home.settings.write_bytes(msgspec.json.encode({"port": 9000, "builds": 2, "data": []}))
     assert load(home) == Settings(port=9000)
+
+
+def test_a_collector_is_remembered_told_to_the_gateway_and_forgotten() -> None:
+    known = told(Settings(), Said(traces="http://127.0.0.1:4318"))
+    assert told(known, Said(port=9000)).edge.traces == Collector("127.0.0.1", 4318)
+    assert told(known, Said(traces="")).edge.traces is None
+
+
+@pytest.mark.parametrize(
+    ("url", "posted_to"),
+    [
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        ("https://traces.example/otlp/", "https://traces.example:443/otlp/v1/traces"),
+        ("http://[::1]:4318/", "http://[::1]:4318/v1/traces"),
+    ],
+)
+def test_spans_are_posted_where_otlp_says(url: str, posted_to: str) -> None:
+    assert collector(url).url == posted_to
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:4318",
+        "grpc://c:4317",
+        "http://",
+        "http://c:x",
+        "http://c:0",
+        "http://c:99999",
+        "http://[::1",
+        "/c",
+        "http://c/%0d",
+        "http://me:secret@c",
+        "http://c?key=secret",
+        "http://c/#secret",
+        "http://c,secret",
+        "http://a..b",
+        f"http://{'a' * 64}",
+    ],
+)
+def test_what_is_no_address_of_a_collector_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="--traces") as refusal:
+        told(Settings(), Said(traces=url))
+    assert "secret" not in f"{refusal.value} {refusal.value.hint}"

@@ -91,6 +91,13 @@ def test_what_the_caller_says_of_the_request_id_is_not_believed(world: World) ->
     assert world.line("/things/id")["request"] != "mine"
 
 
+@pytest.mark.parametrize(("path", "status"), [("/open", 200), ("/t", 401), ("/nothing", 404)])
+def test_a_caller_is_told_the_number_that_the_log_has(world: World, path: str, status: int) -> None:
+    answer = call(world.stand.port, "GET", AT + path, {"x-request-id": "mine"})
+    assert answer.status == status
+    assert world.line(answer.headers["x-request-id"])["path"].endswith(path)
+
+
 @pytest.mark.parametrize(
     "target",
     [

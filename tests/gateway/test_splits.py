@@ -19,7 +19,7 @@ from mawasu.gateway.envoy import compile
 from mawasu.gateway.openapi import parse_site
 from mawasu.words import Endpoint, Share, Site, Split, Unit
 from tests.gateway.conftest import Stand
-from tests.gateway.machinery import Issuer, document, site
+from tests.gateway.machinery import Issuer, call, document, site
 
 AT = "/flight-delay/production"
 ISSUER, OTHER = Issuer(), Issuer("https://other.example")
@@ -188,6 +188,12 @@ def test_who_has_no_unit_meets_the_sites_own_revision(pair: Pair) -> None:
         "another claim": "old",
         "mine": "new",
     }
+
+
+def test_an_answer_of_a_split_by_a_header_says_that_it_depends_on_it(pair: Pair) -> None:
+    pair.split(50, USER)
+    for headers in ({"x-user": "u0"}, {"x-user": "u2"}, {}):
+        assert call(pair.stand.port, "GET", f"{AT}/open", headers).headers["vary"] == "x-user"
 
 
 def test_a_consumer_is_one_unit_with_every_key_and_token_it_has(pair: Pair) -> None:

@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -79,6 +80,7 @@ class Replica:
         self.server_log = directory / "server.log"
         self.server: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
+        self.environ: dict[str, str] = {}  # of the server, besides ours
         self._arguments: list[str] = []
         self._config = Config("", "", "")
         self._files: list[IO[bytes]] = []
@@ -100,7 +102,9 @@ class Replica:
 
     def start_server(self) -> None:
         told = msgspec.json.encode(self._config).decode()
-        self.server = self._spawn([sys.executable, "-P", "-m", "mawasu.serving", "--config", told], self.server_log)
+        self.server = self._spawn(
+            [sys.executable, "-P", "-m", "mawasu.serving", "--config", told], self.server_log, self.environ
+        )
 
     def start_worker(self) -> None:
         file = str(ROOT / "mawasu/serving/worker.py")
@@ -153,8 +157,10 @@ class Replica:
         for file in self._files:
             file.close()
 
-    def _spawn(self, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, arguments: list[str], log: Path, more: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         file = log.open("ab")
         self._files.append(file)
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
         return subprocess.Popen(arguments, cwd=self.directory, env=environ, stdout=file, stderr=file)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mawasu.cli.rates import parse, quantile, rates
 from mawasu.serving.metrics import Requests, text
-from mawasu.words import Caching
+from mawasu.words import Caching, Predictions
+from tests.docs.pages import ROOT
 from tests.serving.replica import Replica, UnixConnection, eventually, request
 
 DOUBLE = """
@@ -53,6 +57,17 @@ def test_who_comes_through_the_gateway_finds_no_page_of_the_servers_own(replica:
         assert request(replica.listen, "GET", page).status == 200
         carried = request(replica.listen, "GET", page, headers={"x-request-id": "7"})
         assert carried.status == 404
+
+
+def test_the_pages_name_metrics_that_there_are(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAWASU_REDIS_URL", f"unix://{replica.directory}/nobody")
+    predictions = Predictions(1.0, keep=60.0, size=2**20)
+    replica.ready(DOUBLE, cache=Caching(60.0), predictions=predictions, spool=str(replica.directory))
+    there = {"mawasu_up", *re.findall("^# TYPE ([a-z_]+) ", metrics(replica), re.MULTILINE)}
+    for page in ("serving", "observing"):
+        named = set(re.findall("mawasu_[a-z_]+[a-z]", (ROOT / f"docs/{page}.md").read_text()))
+        assert named
+        assert named <= there
 
 
 def test_a_caller_who_left_is_counted_as_one(replica: Replica) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,29 @@ from mawasu.platforms.local.spool import spool_of
 from mawasu.serving.predictions import sampled
 from mawasu.serving.recorder import Line, without
 from mawasu.words import Caching, Digest, Handler, Image, Predictions, Resources, ServiceSpec, Source, Tree
-from tests.serving.replica import RELEASE, Replica, eventually, request
+from tests.serving.replica import RELEASE, Replica, UnixConnection, eventually, request
 
 ECHO = """
 def predict(model, batch):
     if batch[0].get("fail"):
         raise ValueError("no")
     return [{"y": 2 * item["x"], "who": {"name": item.get("name")}} for item in batch]
+"""
+SITE = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self): self.reply(2)
+    def do_HEAD(self): self.reply(100)
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path != "/chunks": return self.reply(2)
+        self.send_response(200); self.send_header("Transfer-Encoding", "chunked"); self.end_headers()
+        self.wfile.write(b"2\\r\\n{}\\r\\n0\\r\\n\\r\\n")
+    def reply(self, size):
+        self.send_response(200); self.send_header("Content-Length", str(size)); self.end_headers()
+        if size == 2: self.wfile.write(b"{}")
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 SECRET = "Matsuo-Basho"
 
@@ -41,7 +58,7 @@ Serve = Callable[..., Home]
 def serve(replica: Replica, tmp_path: Path) -> Serve:
     """Start the replica so that it remembers its answers in a home."""
 
-    def start(code: str = ECHO, cache: Caching | None = None, **fields: Any) -> Home:
+    def start(code: str = ECHO, cache: Caching | None = None, command: str = "", **fields: Any) -> Home:
         home = Home(tmp_path / "home").create()
         rules = Predictions(**{"sample": 1.0, **fields})
         digest = Digest(RELEASE)
@@ -50,6 +67,7 @@ def serve(replica: Replica, tmp_path: Path) -> Serve:
         spec = ServiceSpec("r1", "late", "staging", digest, source, image, handler, None, Resources())
         replica.ready(
             code,
+            command=command,
             cache=cache,
             operations=("POST /predict/{id}",),
             labels={"revision": "r1", "replica": "0"},
@@ -103,6 +121,19 @@ def test_an_answer_is_remembered_with_all_that_later_questions_need(replica: Rep
     assert pq.read_schema(file).equals(SCHEMA, check_metadata=True)
     assert latest(home, "late", "staging", 100) == [first, second]
     assert not list((home.predictions / "late" / "staging" / "spool").iterdir())
+
+
+def test_short_answers_of_a_server_of_the_users_own_are_remembered_too(replica: Replica, serve: Serve) -> None:
+    (replica.directory / "site.py").write_text(SITE)
+    home = serve(command="exec python3 -S site.py")
+    assert ask(replica, "{}", "/predict/7") == 200
+    assert ask(replica, "{}", "/chunks") == 200
+    (line,) = known(home, 1)
+    assert (line.operation, line.input, line.status) == ("POST /predict/{id}", "{}", 200)
+    with closing(UnixConnection(replica.listen, 10)) as connection:
+        connection.request("HEAD", "/long", headers={"x-request-id": "n"})
+        assert connection.getresponse().headers["content-length"] == "100"
+    assert replica.metric("predictions_skipped_total") == 2
 
 
 def test_a_redacted_value_is_nowhere_on_the_disk(replica: Replica, serve: Serve) -> None:

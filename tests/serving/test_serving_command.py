@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mawasu.words import Caching
 from tests.serving.replica import RELEASE, Replica, eventually, request
 
 PYTHON = """
@@ -156,6 +157,14 @@ def test_the_command_ends_when_its_worker_is_told_to(site: Replica) -> None:
 def test_servers_of_any_language_are_served(replica: Replica, tmp_path: Path, language: str) -> None:
     (replica.directory / "site").write_text(LANGUAGES[language])
     (replica.directory / "healthy").touch()
-    replica.ready(command=f"{language} site", model=tmp_path)
-    answer = request(replica.listen, "GET", "/x?y=1").json
-    assert (answer[0], answer[2]) == ("/x?y=1", str(tmp_path))
+    replica.ready(command=f"{language} site", model=tmp_path, cache=Caching(60.0))
+    for status in ("mawasu; fwd=uri-miss; stored", "mawasu; hit; ttl="):
+        answer = request(replica.listen, "GET", "/x?y=1")
+        assert (answer.json[0], answer.json[2]) == ("/x?y=1", str(tmp_path))
+        assert answer.headers["cache-status"].startswith(status)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(replica.listen))
+        connection.sendall(b"GET /z HTTP/1.1\r\nhost: x\r\ncache-control: no-store\r\n\r\n")
+        head = connection.recv(65536).partition(b"\r\n\r\n")[0].lower()
+    lines = [line for line in head.split(b"\r\n") if line.startswith((b"content-length:", b"transfer-encoding:"))]
+    assert len(lines) == 1, "Envoy refuses an answer that has its length twice"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tests.serving.replica import Answer, Replica, eventually, request
 
@@ -42,6 +43,7 @@ def test_a_worker_that_hangs_is_ended_at_the_deadline_and_another_takes_its_plac
     assert replica.ask(["hang"]).status == 504
     assert eventually(lambda: replica.ask(["pid"]).json) != [first]
     assert "worker 0 ended with status -9; starting another" in replica.log.read_text()
+    assert "the worker did not answer within 0.5 s; ending it" in replica.server_log.read_text()
 
 
 def test_a_slow_answer_within_the_deadline_is_waited_for(replica: Replica) -> None:
@@ -52,14 +54,21 @@ def test_a_slow_answer_within_the_deadline_is_waited_for(replica: Replica) -> No
     assert replica.worker.poll() is None
 
 
-def test_a_handler_that_cannot_be_loaded_ends_with_one_clear_line(replica: Replica) -> None:
-    for code, said in (
-        ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
-        ("def other(): pass", "AnswerError: api has no function predict"),
-        ("def predict(m, b): pass\ndef load(d): raise OSError('no model')", "OSError: no model"),
-        ("def predict(:", "SyntaxError"),
+READ = "import pickle\ndef predict(m, b): pass\ndef load(d): return pickle.load(open(d + '/model', 'rb'))"
+
+
+def test_a_handler_or_a_model_that_cannot_be_loaded_ends_with_one_clear_line(replica: Replica, tmp_path: Path) -> None:
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong/model").write_text("version https://git-lfs.github.com/spec/v1")
+    for code, model, said in (
+        ("import nowhere_to_be_found", None, "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("def other(): pass", None, "AnswerError: api has no function predict"),
+        ("def predict(:", None, "SyntaxError"),
+        ("def predict(m, b): pass\ndef load(d): exit('no model')", None, "SystemExit: no model"),
+        (READ, tmp_path / "missing", "FileNotFoundError: [Errno 2] No such file or directory: "),
+        (READ, tmp_path / "wrong", "UnpicklingError: invalid load key, 'v'."),
     ):
-        replica.start(code)
+        replica.start(code, model=model)
         assert replica.worker is not None
         assert replica.worker.wait(10) == 1
         assert said in replica.log.read_text().splitlines()[-1]

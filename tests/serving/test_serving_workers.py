@@ -141,6 +141,7 @@ def test_a_worker_that_grows_is_replaced_between_two_answers(replica: Replica) -
 
     eventually(asked)
     assert "worker 0 has grown too large; starting another" in replica.log.read_text()
+    assert replica.metric("worker_losses_total") == 1
 
 
 def test_workers_end_with_their_keeper(replica: Replica) -> None:

@@ -6,13 +6,19 @@ import csv
 import io
 import urllib.request
 
+from tests.serving.collector import Collector, collecting
 from tests.story import texts
 from tests.story.world import Mawasu, eventually, free_port
 
 
-def test_what_is_asked_through_the_gateway_is_counted_and_remembered(own: Mawasu) -> None:
+def test_what_is_asked_through_the_gateway_is_counted_traced_and_remembered(own: Mawasu) -> None:
+    with collecting() as collector:
+        watch(own, collector)
+
+
+def watch(own: Mawasu, collector: Collector) -> None:
     port = free_port()
-    own.cli("up", "--port", str(own.port), "--metrics", str(port))
+    own.cli("up", "--port", str(own.port), "--metrics", str(port), "--traces", collector.url)
     own.key = own.cli("keys", "create", "tests", "--json").json()["key"]
     asked = texts.feature().replace(
         "  timeout: 20s", "  predictions: {sample: 1, redact: [x]}\n  cache: {ttl: 60s}\n  timeout: 20s"
@@ -35,12 +41,16 @@ def test_what_is_asked_through_the_gateway_is_counted_and_remembered(own: Mawasu
     assert (row["feature"], row["replicas"], row["workers"], row["rps"]) == ("sums", 1, 1, 0.0)
     assert "sums" in own.cli("top", "--once", "--every", "0.2").out
 
-    log = eventually(lambda: rows if len(rows := answers(own)) == 3 else None, "three answers in the log")
-    assert [row["cached"] for row in log] == ["False", "False", "True"]
-    assert {(row["unit"], row["operation"], row["input"]) for row in log} == {
+    name = "0af7651916cd43dd8448eb211c80319c"
+    own.call(path, body={"x": 1}, headers={"traceparent": f"00-{name}-b7ad6b7169203331-01"})
+    eventually(lambda: len(collector.of(name)) == 2, "the gateway's span and the server's, which knew the answer")
+
+    log = eventually(lambda: rows if len(rows := answers(own)) == 4 else None, "four answers in the log")
+    assert [row["cached"] for row in log] == ["False", "False", "True", "True"]
+    assert {(row["unit"], row["operation"], row["input"]) for row in log[:3]} == {
         ("visitor", "POST /predict", '{"x":null}')
     }
-    assert len({row["id"] for row in log}) == 3
+    assert len({row["id"] for row in log}) == 4
     own.down()
     own.up()
     kept = own.home / "records" / "predictions" / "sums" / "staging"

@@ -21,6 +21,8 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--redis", metavar="URL", help=help)
     help = "A port on loopback where Prometheus reads the metrics of all replicas (remembered; 0: none)."
     verb.add_argument("--metrics", metavar="PORT", type=whole(0, 65535), help=help)
+    help = "The collector that every request's trace is sent to, by OTLP/HTTP (remembered; `none`: nobody)."
+    verb.add_argument("--traces", metavar="URL", help=help)
     verb.flag("--trust-pushers", dest="trust_pushers", help="Run pushed code without a sandbox.")
     verb.json()
     gateway = verb.add_argument_group("the gateway, all remembered")
@@ -108,6 +110,8 @@ def _remember(at: Home, options: dict[str, Any]) -> None:
     roots = tuple(_root(place) for place in options.pop("data") or ()) or None
     if (url := options.pop("redis")) is not None:
         options["redis"] = _redis(url)
+    if options["traces"] == "none":
+        options["traces"] = ""
     names = options.pop("back_ends")
     back_ends = None if names is None else tuple(name for name in names.split(",") if name)
     settings = told(load(at), Said(data=roots, back_ends=back_ends, **paths, **options))

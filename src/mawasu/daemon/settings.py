@@ -8,7 +8,7 @@ import ipaddress
 import msgspec
 
 from mawasu.errors import UsageError
-from mawasu.gateway import outside
+from mawasu.gateway import outside, tracing
 from mawasu.gateway.certificate import Files
 from mawasu.gateway.edge import Edge
 from mawasu.home import Home
@@ -32,10 +32,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: str = ""  # the URL of the cache of answers, with its password; "": none
     back_ends: tuple[str, ...] = ()
     metrics: int = 0  # the port on loopback where Prometheus finds the metrics of all replicas; 0: none
+    traces: str = ""  # the OTLP/HTTP endpoint of a collector; "": nobody is told
 
     @property
     def edge(self) -> Edge:
-        return Edge(self.host, self.port, self.tls is not None, self.hsts, self.trusted_hops)
+        traces = tracing.collector(self.traces) if self.traces else None
+        return Edge(self.host, self.port, self.tls is not None, self.hsts, self.trusted_hops, traces=traces)
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ class Said(msgspec.Struct, frozen=True):
     data: tuple[str, ...] | None = None
     redis: str | None = None
     metrics: int | None = None
+    traces: str | None = None
     host: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -59,7 +62,7 @@ def told(known: Settings, said: Said) -> Settings:
     """What holds from now on. Raises UsageError for what cannot hold together."""
     changes = {
         name: value
-        for name in ("port", "builds", "data", "redis", "metrics", "host", "hsts", "trusted_hops")
+        for name in ("port", "builds", "data", "redis", "metrics", "traces", "host", "hsts", "trusted_hops")
         if (value := getattr(said, name)) is not None
     }
     if said.back_ends is not None:
@@ -95,6 +98,8 @@ def check(settings: Settings) -> None:
             raise UsageError(
                 f"{name!r} is no host that could be a back end", "expected HOST or HOST:PORT, without https://"
             )
+    if settings.traces:
+        tracing.collector(settings.traces)
     if settings.tls is None and settings.hsts:
         raise UsageError("--hsts means nothing without TLS", "give --tls-cert FILE --tls-key FILE, or --hsts 0")
 

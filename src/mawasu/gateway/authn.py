@@ -92,12 +92,17 @@ def provider(served: Served, scheme: Scheme, keys: str) -> tuple[str, Dict]:
         "issuer": scheme.issuer,
         "audiences": list(scheme.audiences),
         "header_in_metadata": "header",
-        "payload_in_metadata": TOKEN,
+        **({"payload_in_metadata": TOKEN} if _reads_claims(served) else {}),
         "forward": True,  # as ESPv2: a back end may call others in its caller's name
         "require_expiration": True,
         **_jwks_source(scheme),
     }
     return f"token:{served.feature}/{served.environment}:{digest(body)}", body
+
+
+def _reads_claims(served: Served) -> bool:
+    """Whether anything behind the verifier looks at a token's claims: they are copied for every request."""
+    return bool(served.api.limits) or (served.split is not None and served.split.unit.kind in ("consumer", "claim"))
 
 
 def _header(place: Place) -> Dict:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mawasu.gateway.authn import METADATA, TYPE, grants_for
-from mawasu.gateway.forms import KeyScheme, Scheme
+from mawasu.gateway.forms import KeyScheme, Scheme, TokenScheme
 
 Dict = dict[str, Any]
 
@@ -27,17 +27,25 @@ def deny(policies: Dict) -> Dict:
 
 
 def rules_for(feature: str, environment: str, schemes: Sequence[Scheme]) -> Dict | None:
-    """For a route of one site that asks for these schemes, in place of the listener's; None where those will do.
+    """For a route of one site that asks for these schemes; None where it asks for none.
 
     All sites share the verifier of API keys, so here a key is asked whether it opens this one.
     """
-    if not any(isinstance(scheme, KeyScheme) for scheme in schemes):
+    policies: Dict = {}
+    if any(isinstance(scheme, TokenScheme) for scheme in schemes):
+        policies[CRITICAL] = critical()
+    if any(isinstance(scheme, KeyScheme) for scheme in schemes):
+        policies[OTHER] = _other(feature, environment)
+    if not policies:
         return None
+    return {"@type": f"{TYPE}extensions.filters.http.rbac.v3.RBACPerRoute", "rbac": {"rules": deny(policies)}}
+
+
+def _other(feature: str, environment: str) -> Dict:
+    """A key that does not open this site."""
     granted = [{"string_match": {"exact": grant}} for grant in grants_for(feature, environment)]
     opens = _metadata("key", "aud", {"list_match": {"one_of": {"or_match": {"value_matchers": granted}}}})
-    other = {"and_ids": {"ids": [_said("key", "iss"), {"not_id": opens}]}}
-    body = deny({CRITICAL: critical(), OTHER: _policy(other)})
-    return {"@type": f"{TYPE}extensions.filters.http.rbac.v3.RBACPerRoute", "rbac": {"rules": body}}
+    return _policy({"and_ids": {"ids": [_said("key", "iss"), {"not_id": opens}]}})
 
 
 def _policy(who: Dict) -> Dict:

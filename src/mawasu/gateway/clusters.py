@@ -1,4 +1,4 @@
-"""Servers that Envoy calls by name over TLS (envoy.config.cluster.v3): key sets' and outside back ends'."""
+"""Servers that Envoy calls by name (envoy.config.cluster.v3): key sets' and outside back ends', a traces' collector."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def by_tls(name: str, host: str, port: int, trust: str, protocols: tuple[str, ..
     }
     common: Dict = {"validation_context": validation} | ({"alpn_protocols": list(protocols)} if protocols else {})
     tls = {"@type": f"{_TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext", "common_tls_context": common}
+    socket = {"name": "tls", "typed_config": tls | ({"sni": host} if named else {})}
+    return by_name(name, host, port) | {"transport_socket": socket}
+
+
+def by_name(name: str, host: str, port: int) -> Dict:
+    """A server that is spoken to in the open."""
     at = {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
     return {
         "@type": f"{_TYPE}config.cluster.v3.Cluster",
@@ -30,7 +36,6 @@ def by_tls(name: str, host: str, port: int, trust: str, protocols: tuple[str, ..
         "dns_lookup_family": "ALL",  # and whichever address answers first (RFC 8305)
         "connect_timeout": "5s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [at]}]},
-        "transport_socket": {"name": "tls", "typed_config": tls | ({"sni": host} if named else {})},
     }
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mawasu.gateway import tracing
 from mawasu.gateway.authn import TYPE
+from mawasu.gateway.tracing import Collector
 from mawasu.words import Value
 
 Dict = dict[str, Any]
@@ -23,6 +25,7 @@ class Edge(Value, frozen=True):
 
     `hsts`: the seconds for which browsers remember to come by TLS alone; 0 says nothing to them.
     `trusted_hops`: how many proxies in front append to `X-Forwarded-For`; with 0 what a caller says there is dropped.
+    `traces`: who is told of every request; None: nobody.
     `header_time`, `request_time`: how long the headers, and the whole request, may take to arrive.
     """
 
@@ -35,6 +38,7 @@ class Edge(Value, frozen=True):
     heap: int = 2 * 2**30
     header_time: float = 10.0
     request_time: float = 60.0
+    traces: Collector | None = None
 
 
 def transport(directory: str) -> Dict:
@@ -100,4 +104,5 @@ def runtime(edge: Edge) -> Dict:
         "envoy.reloadable_features.strict_chunk_parsing": True,
         # Many requests in one packet wait for those of other connections.
         "http.max_requests_per_io_cycle": 10,
+        **(tracing.runtime() if edge.traces else {}),
     }

@@ -5,9 +5,10 @@ Follows Envoy's "Configuring Envoy as an edge proxy"; messages and codes are ESP
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from mawasu.gateway import claims, credentials, edge, limiter, reference, rewriting, routes, splits
+from mawasu.gateway import claims, credentials, edge, limiter, reference, rewriting, routes, splits, tracing
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
 from mawasu.gateway.edge import Edge
 
@@ -31,7 +32,6 @@ OTHER_KEY = "PERMISSION_DENIED: The API key is not allowed to call this API."
 SPENT = "RESOURCE_EXHAUSTED: The quota of this consumer is spent. A minute later there is more."
 TWO_CREDENTIALS = "More than one Jwt or API key in one request"
 BAD_PATH = "The path of the request is not allowed"
-TUNNEL_POLICY = "tunnel"
 TUNNEL = "CONNECT is not served here"
 CRITICAL = "Jwt has a critical header that is not understood"
 
@@ -39,13 +39,17 @@ CLUSTERS, ROUTES, AUTHN, QUOTAS = "clusters.json", "routes.json", "authn.json", 
 FILES = (CLUSTERS, ROUTES, AUTHN, QUOTAS)
 
 
-def bootstrap(at: Edge, directory: str, access_log: str) -> Dict:
-    """Envoy's bootstrap. `directory` has the admin socket and the dynamic files (CDS, RDS, ECDS, SDS)."""
+def bootstrap(at: Edge, directory: str, access_log: str, trust: str = "") -> Dict:
+    """Envoy's bootstrap. `directory` has the admin socket and the dynamic files (CDS, RDS, ECDS, SDS).
+
+    `trust` is the file of CA certificates for a collector of traces.
+    """
+    collector = {"clusters": [tracing.cluster(at.traces, trust)]} if at.traces else {}
     return {
         "node": {"id": "gateway", "cluster": "mawasu"},
         "admin": {"address": {"pipe": {"path": f"{directory}/admin.sock", "mode": 0o600}}},
         "dynamic_resources": {"cds_config": _source(directory, CLUSTERS)},
-        "static_resources": {"listeners": [_listener(at, directory, access_log)]},
+        "static_resources": {"listeners": [_listener(at, directory, access_log)], **collector},
         "overload_manager": edge.overload(at),
         "layered_runtime": {"layers": [{"name": "limits", "static_layer": edge.runtime(at)}]},
     }
@@ -81,8 +85,10 @@ def _typed(name: str, kind: str, body: Dict) -> Dict:
 
 
 def _manager(at: Edge, directory: str, access_log: str) -> Dict:
-    forged = {"mutations": [{"remove": name} for name in (FORGED if at.trusted_hops else FORGED + FORWARDED)]}
-    early = _typed("forged", "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", forged)
+    forged = FORGED + (() if at.trusted_hops else FORWARDED) + (tracing.FORGED if at.traces else ())
+    early = _typed(
+        "forged", "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", _removed(forged)
+    )
     return {
         "stat_prefix": "ingress",
         "codec_type": "AUTO",
@@ -90,6 +96,8 @@ def _manager(at: Edge, directory: str, access_log: str) -> Dict:
         "use_remote_address": True,
         "xff_num_trusted_hops": at.trusted_hops,
         "early_header_mutation_extensions": [early],
+        # The number in the access log, for callers to ask about; over whatever a back end says there.
+        "always_set_request_id_in_response": True,
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
@@ -112,20 +120,30 @@ def _manager(at: Edge, directory: str, access_log: str) -> Dict:
         "http_filters": _filters(at, directory),
         "local_reply_config": _replies(),
         "access_log": _logs(access_log),
+        **({"tracing": tracing.manager(at.traces)} if at.traces else {}),
     }
 
 
+def _removed(headers: Iterable[str]) -> Dict:
+    return {"mutations": [{"remove": name} for name in headers]}
+
+
 def _filters(at: Edge, directory: str) -> list[Dict]:
+    """A filter costs a request even where it does nothing, so most are there only for routes that speak of them.
+
+    See decisions/0032-the-cost-of-a-request.md.
+    """
+    absent = {"disabled": True}
     body = {"max_request_bytes": LARGEST_BODY}
     return [
         *_secure(at.hsts),
-        _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}),
+        _typed(credentials.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}) | absent,
         _discovered(directory, FILTER, AUTHN, "jwt_authn.v3.JwtAuthentication"),
-        _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {"rules": _refusals()}),
+        _typed(claims.FILTER, "extensions.filters.http.rbac.v3.RBAC", {}) | absent,
         splits.filter_(),
-        _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit"),
+        _discovered(directory, limiter.FILTER, QUOTAS, "local_ratelimit.v3.LocalRateLimit") | absent,
         rewriting.filter_(),
-        _typed("mawasu.body", "extensions.filters.http.buffer.v3.Buffer", body),
+        _typed(routes.BODY, "extensions.filters.http.buffer.v3.Buffer", body) | absent,
         _typed("router", "extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True}),
     ]
 
@@ -144,16 +162,6 @@ def _secure(seconds: int) -> list[Dict]:
     mutation = {"append": header | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
     body = {"mutations": {"response_mutations": [mutation]}}
     return [_typed("mawasu.hsts", "extensions.filters.http.header_mutation.v3.HeaderMutation", body)]
-
-
-def _refusals() -> Dict:
-    """What is refused where a route says nothing more (`claims.rules_for`).
-
-    CONNECT has no route, and no end either: its body would be waited for before the router could say so.
-    """
-    connect = {"header": {"name": ":method", "string_match": {"exact": "CONNECT"}}}
-    tunnel = {"permissions": [connect], "principals": [{"any": True}]}
-    return claims.deny({claims.CRITICAL: claims.critical(), TUNNEL_POLICY: tunnel})
 
 
 def _replies() -> Dict:
@@ -176,7 +184,7 @@ def _replies() -> Dict:
             _reword(_refused(credentials.MALFORMED), 400, BAD_KEY),
             _reword(_refused(claims.OTHER), 403, OTHER_KEY, "insufficient_scope"),
             _reword(_refused(claims.CRITICAL), 401, CRITICAL, "invalid_token"),
-            _reword(_refused(TUNNEL_POLICY), 405, TUNNEL),
+            _reword(f"{_details('route_not_found')} && request.method == 'CONNECT'", 405, TUNNEL),
             _reword(_details("path_normalization_failed"), 400, BAD_PATH),
             *map(_page, reference.KINDS),
         ],

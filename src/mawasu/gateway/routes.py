@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mawasu.gateway import claims, credentials, limiter, matching, reference, rewriting, splits
-from mawasu.gateway.authn import FILTER, TYPE
+from mawasu.gateway.authn import FILTER, TYPE, digest
 from mawasu.gateway.clusters import outside_name
 from mawasu.gateway.forms import KeyScheme, Operation, Served
 from mawasu.gateway.ways import Way, ways_of
@@ -16,6 +16,10 @@ Dict = dict[str, Any]
 
 NAME = "routes"
 METADATA = limiter.ROUTE
+BODY = "mawasu.body"
+"""The filter that holds a request until it is whole. Where there is no route (CONNECT) it would wait for ever."""
+PRESENT: Dict = {"@type": f"{TYPE}config.route.v3.FilterConfig", "config": {}}
+"""In a route: a filter that is not there elsewhere, as the listener has it."""
 NOT_FOUND = "The current request is not defined by this API."
 NOT_ALLOWED = 'The current request is matched to the defined url template "{}" but its http method is not allowed'
 FOREIGN = (
@@ -24,6 +28,9 @@ FOREIGN = (
 )
 NOT_HERE = "The back end of this operation may not be called from here."
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
+ABSENT: Dict = {"@type": f"{TYPE}config.route.v3.FilterConfig", "disabled": True}
+SHARED = (credentials.FILTER, claims.FILTER)
+"""Filters of which most routes of a site say the same."""
 
 
 def routes_of(
@@ -63,13 +70,36 @@ def routes_of(
 def configuration(routes: Sequence[Dict]) -> Dict:
     """One route table for the whole server; what no site describes is not found."""
     rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
+    shared = {name: found for name in SHARED if (found := _most_common(name, routes))}
+    tree = matching.matcher([_inheriting(route, shared) for route in routes], _inheriting(rest, shared))
+    server = {"name": "all", "domains": ["*"], "matcher": tree}
     return {
         "@type": f"{TYPE}config.route.v3.RouteConfiguration",
         "name": NAME,
-        "virtual_hosts": [{"name": "all", "domains": ["*"], "matcher": matching.matcher(routes, rest)}],
+        "virtual_hosts": [server | {"typed_per_filter_config": {BODY: PRESENT, **shared}}],
         "validate_clusters": False,
         "max_direct_response_body_size_bytes": reference.LARGEST,
     }
+
+
+def _most_common(name: str, routes: Sequence[Dict]) -> Dict:
+    """What most routes say of a filter, empty when none does.
+
+    It stands once in the server: each route's own expressions would push the others' out of the processor's cache.
+    """
+    said: dict[str, list[Dict]] = {}
+    for route in routes:
+        config = route.get("typed_per_filter_config", {}).get(name)
+        if config:
+            said.setdefault(digest(config), []).append(config)
+    return max(said.values(), key=len)[0] if said else {}
+
+
+def _inheriting(route: Dict, shared: Mapping[str, Dict]) -> Dict:
+    """The route without what the server says for it; where it says nothing of such a filter, that is not there."""
+    own = dict.fromkeys(shared, ABSENT) | route.get("typed_per_filter_config", {})
+    own = {name: config for name, config in own.items() if config != shared.get(name)}
+    return route | {"typed_per_filter_config": own}
 
 
 def _matches(way: Way) -> list[Dict]:
@@ -102,6 +132,8 @@ def _call(served: Served, operation: Operation, match: Dict, requirement: str | 
     before, after = credentials.rules(schemes), claims.rules_for(served.feature, served.environment, schemes)
     per_filter |= {credentials.FILTER: before} if before else {}
     per_filter |= {claims.FILTER: after} if after else {}
+    charges = limiter.charges(served, operation)
+    per_filter |= {limiter.FILTER: PRESENT} if charges else {}
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
@@ -112,9 +144,7 @@ def _call(served: Served, operation: Operation, match: Dict, requirement: str | 
             "retry_policy": _retry(operation.method),
         },
         "typed_per_filter_config": per_filter,
-        "metadata": {
-            "filter_metadata": {METADATA: {"key": needs_key(served, operation), **limiter.charges(served, operation)}}
-        },
+        "metadata": {"filter_metadata": {METADATA: {"key": needs_key(served, operation), **charges}}},
     }
 
 

@@ -74,6 +74,9 @@ def shared(route: Dict, served: Served, clusters: Mapping[str, str], secure: boo
         return [_among(known, targets, again), _among(new, targets, first)]
     finding = {FILTER: _finding(split)}
     route = route | {"typed_per_filter_config": route["typed_per_filter_config"] | finding}
+    if split.unit.kind == "header":  # what anybody keeps of the answer is one revision's (RFC 9110, 12.5.5)
+        vary = {"header": {"key": "vary", "value": split.unit.name}}
+        route = route | {"response_headers_to_add": [vary]}
     has_unit = {"key": _WHO, "string_match": {"safe_regex": {"regex": "(?s).+"}}}
     known = route | {"match": route["match"] | {"filter_state": [has_unit]}}
     return [_among(known, targets, {"filter_state": {"key": _HASHED}}), route]

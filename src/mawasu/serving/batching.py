@@ -13,12 +13,16 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from mawasu.serving.errors import RequestError
-from mawasu.serving.link import Link, LostError, Outcome, Stream, unavailable
+from mawasu.serving.link import Link, LostError, Reply, Stream, unavailable
 from mawasu.serving.worker import BAD, OK, RAW, Part
+
+if TYPE_CHECKING:
+    from mawasu.serving.tracing import Trace
 
 SIDE_BY_SIDE = 32  # batches that a handler which waits (`async def`) has under way
 STANDING = 0.1  # seconds after which a queue that was never empty stands
@@ -30,23 +34,16 @@ SIZES = tuple(2**power for power in range(13))  # bounds of how many items a bat
 
 
 class Ask(msgspec.Struct, eq=False):
-    """One caller's items, waiting."""
+    """One caller's items, waiting. Times are on the loop's clock."""
 
     part: Part
     count: int
     answer: asyncio.Future[Part | Stream]
-    begin: float  # until when a worker must have begun with it, on the loop's clock
+    since: float  # it waits
+    begin: float  # until when a worker must have begun with it
     until: float  # until when the caller waits
+    trace: Trace | None = None
     tried: bool = False  # a worker was lost over it; it goes alone now, and not a third time
-
-
-class Sent(msgspec.Struct, eq=False):
-    """A batch that a worker has."""
-
-    batch: list[Ask]
-    link: Link
-    since: float
-    number: int = 0
 
 
 class Pace:
@@ -89,7 +86,7 @@ class Batcher:
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
         self._asks: deque[Ask] = deque()
-        self._out: set[Sent] = set()
+        self._out: dict[Reply, tuple[list[Ask], Link, int]] = {}  # with a worker
         self._planned = False
         self._empty = self._loop.time()  # when the queue last was
         self._served = -math.inf  # when a worker was last there
@@ -115,10 +112,13 @@ class Batcher:
             self.refused += 1
             raise RequestError(503, "too many requests are waiting", retry_after=max(1, math.ceil(wait)))
 
-    async def ask(self, parts: Sequence[tuple[Part, int]], until: float) -> list[Part | Stream]:
+    async def ask(
+        self, parts: Sequence[tuple[Part, int]], until: float, trace: Trace | None = None
+    ) -> list[Part | Stream]:
         """What each part, of so many items, is answered. Raises RequestError; the first that fails speaks for all."""
-        begin = min(until, self._loop.time() + self._deadline)
-        asks = [Ask(part, count, self._loop.create_future(), begin, until) for part, count in parts]
+        now = self._loop.time()
+        begin = min(until, now + self._deadline)
+        asks = [Ask(part, count, self._loop.create_future(), now, begin, until, trace) for part, count in parts]
         self._asks.extend(asks)
         self.queued += sum(ask.count for ask in asks)
         self._plan()
@@ -162,9 +162,9 @@ class Batcher:
             if not batch:
                 continue
             self._count(batch, 1)
-            sent = Sent(batch, link, self._loop.time())
-            self._out.add(sent)
-            sent.number = link.call([ask.part for ask in batch], partial(self._settle, sent, link.under_way == 0))
+            number, reply = link.call([ask.part for ask in batch])
+            self._out[reply] = batch, link, number
+            reply.add_done_callback(partial(self._settle, self._loop.time(), link.under_way == 1))
 
     def _take(self, most: int) -> list[Ask]:
         """The next batch, without those whose caller has left or waited too long."""
@@ -195,20 +195,33 @@ class Batcher:
 
     # ------------------------------------------------------------------------------------ settling
 
-    def _settle(self, sent: Sent, first: bool, outcome: Outcome) -> None:
-        """`first`: the worker had nothing else to do."""
-        self._out.discard(sent)
-        batch = sent.batch
-        if isinstance(outcome, LostError):
-            self._again(batch, begun=outcome.begun)
-        elif isinstance(outcome, Exception):
+    def _settle(self, sent: float, first: bool, reply: Reply) -> None:
+        batch, link, _ = self._out.pop(reply)
+        error = reply.exception()
+        self._note(batch, link, sent, "" if error is None else str(error) or "the worker was lost")
+        if isinstance(error, LostError):
+            self._again(batch, begun=error.begun)
+        elif error is not None:
             for ask in batch:
-                fail(ask, outcome)
+                fail(ask, error)
         else:
-            if first and not isinstance(outcome, Stream):
-                self.pace.saw(sum(ask.count for ask in batch), self._loop.time() - sent.since)
-            self._hand_out(batch, outcome)
+            found = reply.result()
+            if first and not isinstance(found, Stream):
+                self.pace.saw(sum(ask.count for ask in batch), self._loop.time() - sent)
+            self._hand_out(batch, found)
         self.changed()
+
+    def _note(self, batch: list[Ask], link: Link, sent: float, failed: str) -> None:
+        """For those who are traced: how long they waited, and how long the worker was with their batch. One that comes
+        before another is answered waits at the worker, unless the handler takes several."""
+        now = self._loop.time()
+        begun = sent if link.about.waits else max(sent, link.freed)
+        link.freed = now
+        traced = [(ask, ask.trace) for ask in batch if ask.trace is not None]
+        items = sum(ask.count for ask in batch) if traced else 0
+        for ask, trace in traced:
+            trace.note("queue", ask.since, begun)
+            trace.batch(begun, now, items, len(batch), failed)
 
     def _hand_out(self, batch: list[Ask], found: list[Part] | Stream) -> None:
         parts: Sequence[Part | Stream] = [found] if isinstance(found, Stream) else found
@@ -231,6 +244,7 @@ class Batcher:
                 fail(ask, unavailable())
                 continue
             ask.tried = ask.tried or begun
+            ask.since = self._loop.time()
             self.retried += begun
             self._asks.appendleft(ask)
             self.queued += ask.count
@@ -252,12 +266,12 @@ class Batcher:
         if all(ask.answer.done() for ask in self._asks):
             self._asks.clear()
             self.queued = 0
-        for sent in self._out:
-            for ask in sent.batch:
+        for batch, link, number in self._out.values():
+            for ask in batch:
                 if ask.until < now and not ask.answer.done():
                     self._too_late(ask)
-            if sent.link.about.waits and all(ask.answer.done() for ask in sent.batch):
-                sent.link.take_back(sent.number)
+            if link.about.waits and all(ask.answer.done() for ask in batch):
+                link.take_back(number)
         if self._asks or self._out:
             self._sweeper = self._loop.call_later(TICK, self._sweep)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.http_cache import FAILED, PLAIN, UNKEPT, Life, Wish, life, matches, wish
 from mawasu.serving.memory import Asked, Entry, Memory, Packed
-from mawasu.serving.message import JSON, App, Headers, Request, Response, refused, unread
+from mawasu.serving.message import JSON, App, Headers, Request, Response, dispose, gathered, refused, unread
 from mawasu.serving.metrics import Family, counter, gauge
 from mawasu.serving.redis import Redis
 from mawasu.serving.spelling import READING, Spelling, anonymous, digest, keyed_headers, spelling
@@ -254,16 +253,8 @@ class CachedApp:
         lived = life(response.headers, self._life, self._varies) if response.status == 200 else None
         if lived is None:
             return response, None
-        if not isinstance(response.body, bytes):
-            length = next((value for name, value in response.headers if name == b"content-length"), b"")
-            if not length.isdigit() or int(length) > KEPT:
-                return response, None
-            try:
-                response = Response(200, response.headers, await whole(response.body))
-            except RequestError as error:
-                return refused(error), None
-        assert isinstance(response.body, bytes)
-        if len(response.body) > KEPT:
+        response = await gathered(response, KEPT)
+        if response.status != 200 or not isinstance(response.body, bytes) or len(response.body) > KEPT:
             return response, None
         passed = next((float(value) for name, value in response.headers if name == b"age" and value.isdigit()), 0.0)
         headers = [pair for pair in response.headers if pair[0] not in UNKEPT]
@@ -328,17 +319,3 @@ def noted(response: Response, status: bytes) -> Response:
 def checksum(key: bytes, value: bytes) -> bytes:
     """Of a value under its key: one that was written for another key is as wrong as a broken one."""
     return blake2b(value, key=key, digest_size=CHECK).digest()
-
-
-async def whole(pieces: AsyncIterable[bytes]) -> bytes:
-    try:
-        return b"".join([piece async for piece in pieces])
-    finally:
-        await dispose(Response(200, [], pieces))
-
-
-async def dispose(response: Response) -> None:
-    """Nobody will read its body."""
-    close = getattr(response.body, "aclose", None)
-    if close is not None:
-        await close()

@@ -24,3 +24,7 @@ class RequestError(Exception):
     def headers(self) -> list[tuple[str, str]]:
         """Besides the content type."""
         return [("retry-after", str(self.retry_after))] if self.retry_after else []
+
+
+class ToldError(RequestError):
+    """A streamed answer that broke off and said so in its last piece: it ends in order, and counts as what it was."""

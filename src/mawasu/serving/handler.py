@@ -10,7 +10,7 @@ import msgspec
 
 from mawasu.serving.batching import SIZES, Batcher
 from mawasu.serving.config import Config
-from mawasu.serving.errors import RequestError
+from mawasu.serving.errors import RequestError, ToldError
 from mawasu.serving.link import About, Link, Stream
 from mawasu.serving.message import JSON, Request, Response, Traffic, refused
 from mawasu.serving.metrics import Family, Sample, buckets, counter, gauge, resident
@@ -70,12 +70,12 @@ class HandlerApp:
         body = await request.body.read(self._max_body)
         about = next((link.about for link in self.links if link.ready), self.links[0].about)
         if about.raw == "bytes" or (about.raw and body.startswith(NPY)):
-            (answer,) = await self._batcher.ask([((RAW, body), 1)], until)
+            (answer,) = await self._batcher.ask([((RAW, body), 1)], until, request.trace)
             return self._one(request, answer)
         items, many = split(body)
         if not items:
             return Response(200, self._headers, b"[]")
-        answers = await self._batcher.ask(self._parts(items, about), until)
+        answers = await self._batcher.ask(self._parts(items, about), until, request.trace)
         if not many:
             return self._one(request, answers[0])
         return Response(200, self._headers, joined(answers))
@@ -162,6 +162,7 @@ class Events(Lines):
                 yield b"data: " + piece + b"\n\n"
         except RequestError as error:
             yield b"event: error\ndata: " + error.body() + b"\n\n"
+            raise ToldError(error.status, error.message) from error
 
 
 def joined(answers: list[Part | Stream]) -> bytes:

@@ -20,8 +20,8 @@ from types import MappingProxyType
 
 import httptools
 
-from mawasu.serving.errors import RequestError
-from mawasu.serving.message import App, Body, CallerLeftError, Request, Response, Traffic, refused
+from mawasu.serving.errors import RequestError, ToldError
+from mawasu.serving.message import App, Body, CallerLeftError, Request, Response, Traffic, dispose, refused
 from mawasu.serving.metrics import KIND, Family, Requests, text
 
 HEAD = 64 * 1024  # bytes of one request's head
@@ -32,7 +32,6 @@ SLOW = 30.0  # seconds in which something of a request that has begun must arriv
 
 STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 NO_BODY = frozenset((204, 304))
-LEFT = 499  # what a request is counted as whose caller did not wait for its answer
 OWN = b"/-/"  # paths that answer for the server itself
 CARRIED = b"x-request-id"
 """The gateway gives a number of its own to everything it hands on (envoyproxy.io, HTTP connection manager)."""
@@ -249,7 +248,7 @@ class Connection(asyncio.Protocol):
     async def _answer(self, request: Request) -> None:
         """The one place where an application's unforeseen error ends: a 500 with nothing in it."""
         listener = self._listener
-        traffic, status, began = listener.traffic, LEFT, perf_counter()
+        traffic, status, began = listener.traffic, CallerLeftError.status, perf_counter()
         own = request.path.startswith(OWN)
         traffic.active += 1
         try:
@@ -266,8 +265,7 @@ class Connection(asyncio.Protocol):
             if not request.body.complete and (request.body.on_request or response.status == 413):
                 self._keep = False  # the rest may never come, or is too much to wait for
             self._keep = self._keep and not traffic.draining
-            await self._send(request.method, response)
-            status = response.status
+            status = await self._send(request.method, response)
         finally:
             traffic.active -= 1
             if not own:
@@ -293,7 +291,8 @@ class Connection(asyncio.Protocol):
             return
         self._next()
 
-    async def _send(self, method: str, response: Response) -> None:
+    async def _send(self, method: str, response: Response) -> int:
+        """What it counts as: its status, unless it broke off."""
         head = [STATUS.get(response.status) or b"HTTP/1.1 %d \r\n" % response.status]
         head += [b"%b: %b\r\n" % pair for pair in response.headers]
         head.append(self._listener.clock.line())
@@ -307,10 +306,10 @@ class Connection(asyncio.Protocol):
             if method != "HEAD":
                 head.append(body)
             self._transport.write(b"".join(head))
-            return
-        await self._stream(method, head, response, body)
+            return response.status
+        return await self._stream(method, head, response, body)
 
-    async def _stream(self, method: str, head: list[bytes], response: Response, pieces: AsyncIterable[bytes]) -> None:
+    async def _stream(self, method: str, head: list[bytes], response: Response, pieces: AsyncIterable[bytes]) -> int:
         counted = any(name == b"content-length" for name, _ in response.headers)
         chunked = not counted and response.status not in NO_BODY and not self._old
         if chunked:
@@ -318,23 +317,28 @@ class Connection(asyncio.Protocol):
         elif not counted:
             self._keep = False  # HTTP/1.0: the end of the connection is the end of the answer
         self._transport.write(b"".join((*head, b"\r\n")))
+        status = response.status
         try:
-            async for piece in pieces:
-                if not piece or method == "HEAD":
-                    continue
-                self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-                if self._room is not None:
-                    await self._room
+            try:
+                async for piece in pieces:
+                    if not piece or method == "HEAD":
+                        continue
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                    if self._room is not None:
+                        await self._room
+            except ToldError as error:
+                status = error.status
             if chunked and method != "HEAD":
                 self._transport.write(b"0\r\n\r\n")
-        except Exception as error:
+        except (CallerLeftError, RequestError) as error:
             self._transport.abort()
-            if not isinstance(error, CallerLeftError | RequestError):
-                raise
+            return error.status
+        except Exception:
+            self._transport.abort()
+            raise
         finally:
-            close = getattr(pieces, "aclose", None)
-            if close is not None:
-                await close()
+            await dispose(response)
+        return status
 
     # ------------------------------------------------------------------------------------ ending
 
@@ -375,7 +379,6 @@ class Connection(asyncio.Protocol):
         """Without asking the application. Answers still under way go first, and are the last."""
         self._last, self._keep, self._body = True, False, None
         if self._task is None:
-            self._keep = False
             response = refused(error)
             self._loop.create_task(self._send("GET", response)).add_done_callback(lambda _: self._end())
 

@@ -20,6 +20,7 @@ from mawasu.serving.worker import HEADER, MORE, OK, RAW, Part, pack, unpack
 
 RETRY = 0.01  # seconds between attempts to connect: a worker that was lost is back within tens of milliseconds
 AHEAD = 4 * 2**20  # bytes of a streamed answer that may wait for its caller
+GRACE = 1.0  # seconds within which a handler that waits ends what it hangs in
 
 
 class LostError(Exception):
@@ -82,34 +83,30 @@ class Stream:
             self._take_back()
 
 
-Outcome = list[Part] | Stream | Exception
-"""One part per part, or the stream's beginning; LostError or RequestError."""
+Reply = asyncio.Future["list[Part] | Stream"]
 
 
 class Call(msgspec.Struct, eq=False):
-    then: Callable[[Outcome], None]
-    told: bool = False
+    reply: Reply
+    until: float  # on the loop's clock: a worker that has said nothing of it by then, though it began, hangs in it
     stream: Stream | None = None
     taken_back: bool = False
-
-    def tell(self, outcome: Outcome) -> None:
-        """Once, and at once: a future would tell it a turn of the loop later."""
-        if not self.told:
-            self.told = True
-            self.then(outcome)
+    given_up: bool = False
 
 
 class Link(asyncio.Protocol):
     """Keeps one connection. `ready` is true while the worker at its other end has its model loaded.
 
-    A worker that holds its oldest request for longer than `deadline` seconds is killed; whoever runs it starts the
-    next one. `changed` is called when there is room for another batch, or one less worker.
+    A worker that holds a request for longer than `deadline` seconds is killed; whoever runs it starts the next one. A
+    handler that waits is told first to end that one, since it has others under way. `changed` is called when there is
+    room for another batch, or one less worker.
     """
 
     def __init__(self, path: str, deadline: float, changed: Callable[[], None]) -> None:
         self.ready = False
         self.about = About()
         self.losses = 0
+        self.freed = 0.0  # when its last batch was settled, on the loop's clock
         self._path = path
         self._deadline = deadline
         self._changed = changed
@@ -118,7 +115,6 @@ class Link(asyncio.Protocol):
         self._buffer = bytearray()
         self._calls: dict[int, Call] = {}  # the oldest first
         self._number = 0
-        self._since = 0.0  # when the worker began with the oldest request, or last said something of it
         self._watch: asyncio.TimerHandle | None = None
         self._lost = asyncio.Event()
 
@@ -146,17 +142,19 @@ class Link(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
 
-    def call(self, parts: Sequence[Part], then: Callable[[Outcome], None]) -> int:
-        """Send one batch; only to a link that is ready. `then` is told what became of it, later. Its number."""
+    def call(self, parts: Sequence[Part]) -> tuple[int, Reply]:
+        """Send one batch; only to a link that is ready. The future gives one part per part, or a stream.
+
+        Raises LostError or RequestError.
+        """
         assert self._transport is not None
+        reply: Reply = self._loop.create_future()
         self._number = self._number % 0xFFFFFFFF + 1
-        if not self._calls:
-            self._since = self._loop.time()
-            if self._watch is None:
-                self._watch = self._loop.call_later(self._deadline, self._check)
-        self._calls[self._number] = Call(then)
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._deadline, self._check)
+        self._calls[self._number] = Call(reply, self._loop.time() + self._deadline)
         self._transport.write(pack(self._number, parts))
-        return self._number
+        return self._number, reply
 
     def take_back(self, number: int) -> None:
         """Nobody waits for this one any more."""
@@ -203,22 +201,27 @@ class Link(asyncio.Protocol):
             self._about(parts[0])
             return
         call = self._calls[number]
-        self._since = self._loop.time()
         if parts[0][0] == MORE:
+            if not call.taken_back:
+                call.until = self._loop.time() + self._deadline
             if call.stream is None:
                 call.stream = Stream(lambda: self.take_back(number))
-                call.tell(call.stream)
+                if not call.reply.done():
+                    call.reply.set_result(call.stream)
             call.stream.put(parts[0][1])
             return
         del self._calls[number]
+        if self._calls and not self.about.waits:  # now it begins with the next
+            next(iter(self._calls.values())).until = self._loop.time() + self._deadline
         if call.stream is not None:
             call.stream.end(ended(parts[0]))
-        else:
-            call.tell(parts)
+        elif not call.reply.done():
+            call.reply.set_result(parts)
         self._changed()
 
     def _about(self, part: Part) -> None:
         if part[0] == RAW:  # it leaves, and has not begun what is still under way
+            self.losses += 1
             self._gone(begun=False)
             return
         self.about = msgspec.json.decode(part[1], type=About)
@@ -232,22 +235,35 @@ class Link(asyncio.Protocol):
         for place, call in enumerate(calls):
             if call.stream is not None:
                 call.stream.end(unavailable())
-            else:
-                call.tell(LostError(begun=begun and (place == 0 or self.about.waits)))
+            elif not call.reply.done():
+                call.reply.set_exception(LostError(begun=begun and (place == 0 or self.about.waits)))
         self._changed()
 
     def _check(self) -> None:
         self._watch = None
-        if not self._calls:
-            return
-        left = self._since + self._deadline - self._loop.time()
-        if left > 0:
-            self._watch = self._loop.call_later(left, self._check)
-            return
-        call = next(iter(self._calls.values()))
-        call.tell(RequestError(504, f"the model did not answer within {self._deadline:g} seconds"))
+        begun = list(self._calls.items())[: None if self.about.waits else 1]
+        now = self._loop.time()
+        for number, call in begun:
+            if call.until <= now and not self._give_up(number, call):
+                self._abandon()
+                return
+        if begun:
+            self._watch = self._loop.call_at(min(call.until for _, call in begun), self._check)
+
+    def _give_up(self, number: int, call: Call) -> bool:
+        """Whether the worker may live on, for what else it has under way."""
+        error = RequestError(504, f"the model did not answer within {self._deadline:g} seconds")
+        if call.stream is not None:
+            call.stream.end(error)
+        elif not call.reply.done():
+            call.reply.set_exception(error)
+        if self.about.waits and not call.given_up:
+            self.take_back(number)
+            call.given_up = True
+            call.until = self._loop.time() + GRACE
+            return True
         print(f"mawasu: the worker did not answer within {self._deadline:g} s; ending it", file=sys.stderr, flush=True)
-        self._abandon()
+        return False
 
     def _abandon(self) -> None:
         """Kill the worker, whatever it hangs in, and let go of the connection."""

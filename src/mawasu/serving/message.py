@@ -6,8 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mawasu.serving.errors import RequestError
+
+if TYPE_CHECKING:
+    from mawasu.serving.tracing import Trace
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case."""
@@ -16,7 +20,9 @@ JSON = (b"content-type", b"application/json")
 
 
 class CallerLeftError(Exception):
-    """The connection ended before the request was whole."""
+    """The connection ended before its caller had an answer, or before the request was whole."""
+
+    status = 499  # what it is counted as
 
 
 class Body:
@@ -78,13 +84,15 @@ class Body:
 
 @dataclass(slots=True)
 class Request:
-    """`path` and `query` as they were sent: escapes are kept, what was `?` is in neither."""
+    """`path` and `query` as they were sent: escapes are kept, what was `?` is in neither. `trace`: None where nobody
+    traces it."""
 
     method: str
     path: bytes
     query: bytes
     headers: Headers
     body: Body
+    trace: Trace | None = None
 
     def header(self, name: bytes) -> bytes:
         """The first of that name, b"" when there is none."""
@@ -100,7 +108,7 @@ def unread(request: Request, body: bytes) -> Request:
     if body:
         again.feed(body)
         again.finish()
-    return Request(request.method, request.path, request.query, request.headers, again)
+    return Request(request.method, request.path, request.query, request.headers, again, request.trace)
 
 
 @dataclass(slots=True)
@@ -129,3 +137,26 @@ class Traffic:
 def refused(error: RequestError) -> Response:
     headers = [(name.encode(), value.encode()) for name, value in error.headers()]
     return Response(error.status, [JSON, *headers], error.body())
+
+
+async def dispose(response: Response) -> None:
+    """Nobody will read (more of) its body."""
+    close = getattr(response.body, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def gathered(response: Response, most: int) -> Response:
+    """With its body in one piece, if it says that this is of `most` bytes or fewer; one that breaks off is refused."""
+    if isinstance(response.body, bytes):
+        return response
+    length = next((value for name, value in response.headers if name == b"content-length"), b"")
+    if not length.isdigit() or int(length) > most:
+        return response
+    try:
+        body = b"".join([piece async for piece in response.body])
+    except RequestError as error:
+        return refused(error)
+    finally:
+        await dispose(response)
+    return Response(response.status, [pair for pair in response.headers if pair[0] != b"content-length"], body)

@@ -16,7 +16,7 @@ import msgspec
 
 from mawasu.serving.config import Config
 from mawasu.serving.http import CARRIED
-from mawasu.serving.message import App, Request, Response, unread
+from mawasu.serving.message import App, Request, Response, gathered, unread
 from mawasu.serving.metrics import Family, Operations, counter
 from mawasu.serving.recorder import FRAME, Row, Told
 from mawasu.words import Predictions
@@ -96,6 +96,8 @@ class LoggedApp:
         body = await request.body.read(KEPT) if expected else b""
         at, began = time.time(), time.perf_counter()
         response = await self._app(unread(request, body))
+        if request.method != "HEAD":  # its answer says how long a body would be, and has none
+            response = await gathered(response, KEPT)
         seconds = time.perf_counter() - began
         said = response.body
         if not isinstance(said, bytes) or len(said) > KEPT:

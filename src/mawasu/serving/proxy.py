@@ -85,6 +85,9 @@ class ProxyApp:
         path, headers = request.path, end_to_end(request.headers)
         if self._prefix:
             path, headers = arrived(self._prefix, path, headers)
+        if request.trace is not None:
+            headers = [pair for pair in headers if pair[0] != b"traceparent"]
+            headers.append((b"traceparent", request.trace.traceparent))
         target = path + (b"?" + request.query if request.query else b"")
         told = request.header(b"content-length") or request.header(b"transfer-encoding")
         if told and not request.header(b"content-length"):
@@ -132,9 +135,10 @@ class Pieces:
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """Without the headers that end at this hop."""
+    """Without the headers that end at this hop; names in lower case, in which most servers do not write them."""
+    lowered = [(name.lower(), value) for name, value in headers]
     dropped = set(HOP_BY_HOP)
-    for name, value in headers:
-        if name.lower() == b"connection":
+    for name, value in lowered:
+        if name == b"connection":
             dropped.update(token.strip().lower() for token in value.split(b","))
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
+    return [(name, value) for name, value in lowered if name not in dropped]

@@ -25,6 +25,7 @@ from mawasu.serving.message import App, Traffic
 from mawasu.serving.metrics import Family, Requests, gauge, resident
 
 if TYPE_CHECKING:
+    from mawasu.serving.otlp import Exporter
     from mawasu.serving.redis import Redis
 
 Measure = Callable[[], list[Family]]
@@ -121,11 +122,30 @@ def shared_cache() -> Redis | None:
         return None
 
 
+def traces(config: Config) -> Exporter | None:
+    """To the collector of $MAWASU_TRACES_URL, whole: `http://127.0.0.1:4318/v1/traces`."""
+    url = os.environ.get("MAWASU_TRACES_URL", "")
+    if not url:
+        return None
+    from mawasu.serving.tracing import exporter
+
+    try:
+        return exporter(url, config)
+    except ValueError as error:
+        print(f"mawasu: traces are not sent: {error}", file=sys.stderr, flush=True)
+        return None
+
+
 async def listen(
     config: Config, port: int, app: App, traffic: Traffic, stop: asyncio.Event, measures: Sequence[Measure]
 ) -> None:
     os.umask(0o077)  # the socket is for this user's gateway
     began = time.time()
+    spans = traces(config)
+    if spans is not None:
+        from mawasu.serving.tracing import TracedApp
+
+        app, measures = TracedApp(config, spans, app), [*measures, spans.measure]
 
     def measure() -> list[Family]:
         return [
@@ -143,6 +163,8 @@ async def listen(
     await stop.wait()
     await drain(config, traffic)
     await listener.close()
+    if spans is not None:
+        await asyncio.to_thread(spans.close)
 
 
 async def drain(config: Config, traffic: Traffic) -> None:

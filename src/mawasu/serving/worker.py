@@ -50,6 +50,7 @@ LEAK = 64 * 2**20  # bytes that a worker may always grow by
 LOOK = 1.0  # seconds between looks at its size
 YOUNG = 1.0  # seconds: one that ended sooner is not started again at once
 GROWN, UNLOADABLE = 80, 81  # how a worker's process ends
+QUITS = (Exception, SystemExit)  # what a user's code may raise: `sys.exit()` must not end a worker without a word
 FORKABLE = ("jemalloc_bg_thd",)  # names of threads that look after forks themselves: pyarrow's allocator
 
 Part = tuple[int, bytes]
@@ -229,7 +230,17 @@ class Handler:
         return {"streams": self.streams, "waits": self.waits, "raw": self.raw, "single": self.single}
 
     def items(self, part: Part) -> list[Any]:
-        """What one caller sent, as the handler wants it. Raises ValueError or RecursionError."""
+        """What one caller sent, as the handler wants it.
+
+        Raises ItemError when it cannot be read: too many digits, too deep, not what the hints say. What else is raised
+        is the user's.
+        """
+        try:
+            return self._read(part)
+        except (ValueError, RecursionError) as error:
+            raise ItemError(str(error)) from error
+
+    def _read(self, part: Part) -> list[Any]:
         status, data = part
         if status == RAW:
             if self.hint is bytes:
@@ -243,12 +254,16 @@ class Handler:
         return [convert(item, self.hint, at.format("body" if len(items) == 1 else n)) for n, item in enumerate(items)]
 
     def batch(self, items: list[Any]) -> Any:
+        """Raises ItemError when they are not one array or data frame, such as rows of several lengths."""
         return self._framed(items) if self.frame is not None else items
 
     def _framed(self, items: Any) -> Any:
-        if cast(Any, self.frame).__name__ == "DataFrame":
-            return cast(Any, self.frame)(items)
-        return importlib.import_module("numpy").asarray(items)
+        try:
+            if cast(Any, self.frame).__name__ == "DataFrame":
+                return cast(Any, self.frame)(items)
+            return importlib.import_module("numpy").asarray(items)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ItemError(f"the items are not one {cast(Any, self.frame).__name__}: {error}") from error
 
 
 def load_array(data: bytes) -> Any:
@@ -256,7 +271,10 @@ def load_array(data: bytes) -> Any:
 
     if not data.startswith(NPY):
         raise ItemError("the body is neither JSON nor an array as numpy.save writes it")
-    return importlib.import_module("numpy").load(io.BytesIO(data), allow_pickle=False)
+    try:
+        return importlib.import_module("numpy").load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # an array cut short or made up can make numpy raise nearly anything
+        raise ItemError(f"the body is no array as numpy.save writes it: {error}") from error
 
 
 def hints_of(predict: Callable[..., Any]) -> dict[str, Any]:
@@ -265,6 +283,24 @@ def hints_of(predict: Callable[..., Any]) -> dict[str, Any]:
     except (NameError, TypeError, AttributeError) as error:  # names for type checkers only; syntax of a later Python
         print(f"mawasu: the type hints of {predict.__name__} are not used: {error}", file=sys.stderr)
         return {}
+
+
+class Caller:
+    """Whoever asked; they may leave before they have their answer."""
+
+    def __init__(self) -> None:
+        self.left = False
+
+    async def waits_for(self, waiting: Any) -> Any:
+        """What the handler says. That it was cancelled is its own error, unless that was because its caller left."""
+        import asyncio
+
+        try:
+            return await waiting
+        except asyncio.CancelledError as error:
+            if self.left:
+                raise
+            raise AnswerError("predict was cancelled, by nobody who asked it") from error
 
 
 class Worker:
@@ -277,51 +313,56 @@ class Worker:
         self.handler = handler
         self.model = model
 
-    async def answer(self, groups: Sequence[Part]) -> list[Part]:
+    async def answer(self, groups: Sequence[Part], caller: Caller) -> list[Part]:
         """Answer each caller's items; what one caller sent never costs another its answer."""
         replies: dict[int, Part] = {}
         items: dict[int, list[Any]] = {}
         for index, part in enumerate(groups):
             try:
                 items[index] = self.handler.items(part)
-            except (ValueError, RecursionError) as error:  # too many digits, too deep, not what the hints say
-                replies[index] = (BAD, str(error).encode())
-        replies.update(await self._together(items))
-        return [replies[index] for index in range(len(groups))]
-
-    async def _together(self, items: dict[int, list[Any]]) -> dict[int, Part]:
-        """One call for all; when it fails, one call for each, so that only the guilty fail."""
+            except ItemError as error:
+                replies[index] = BAD, str(error).encode()
+            except QUITS:  # by what the hints name: a `__post_init__` runs here too
+                replies[index] = failed()
         if len(items) > 1 and not self.handler.single:
             try:
-                answers = await self._call([item for group in items.values() for item in group])
-            except Exception:  # noqa: BLE001 S110 - told below, by the call that is at fault
-                pass
+                answers = await self._call([item for group in items.values() for item in group], caller)
+            except QUITS:  # told below, by the call that is at fault
+                items = {index: self.handler.items(groups[index]) for index in items}  # that call may have changed them
             else:
-                replies, at = {}, 0
+                at = 0
                 for index, group in items.items():
                     replies[index] = encode(answers[at : at + len(group)])
                     at += len(group)
-                return replies
+                return [replies[index] for index in range(len(groups))]
+        replies.update(await self._apart(items, caller))
+        return [replies[index] for index in range(len(groups))]
+
+    async def _apart(self, items: dict[int, list[Any]], caller: Caller) -> dict[int, Part]:
+        """One call for each caller, so that only the guilty fail."""
         if self.handler.waits and len(items) > 1:
             import asyncio
 
-            return dict(zip(items, await asyncio.gather(*map(self._alone, items.values()))))  # noqa: B905
-        return {index: await self._alone(group) for index, group in items.items()}
+            alone = [self._alone(group, caller) for group in items.values()]
+            return dict(zip(items, await asyncio.gather(*alone)))  # noqa: B905
+        return {index: await self._alone(group, caller) for index, group in items.items()}
 
-    async def _alone(self, items: list[Any]) -> Part:
+    async def _alone(self, items: list[Any], caller: Caller) -> Part:
         try:
-            return encode(await self._call(items))
-        except Exception:  # noqa: BLE001 - the user's code may raise anything; the caller sees only where to look
+            return encode(await self._call(items, caller))
+        except ItemError as error:
+            return BAD, str(error).encode()
+        except QUITS:  # the user's code may raise anything; the caller sees only where to look
             return failed()
 
-    async def _call(self, items: list[Any]) -> Sequence[Any]:
+    async def _call(self, items: list[Any], caller: Caller) -> Sequence[Any]:
         handler = self.handler
         if handler.single:
             made = [handler.predict(self.model, item) for item in items]
-            return [await one for one in made] if handler.waits else made
+            return [await caller.waits_for(one) for one in made] if handler.waits else made
         answers = handler.predict(self.model, handler.batch(items))
         if handler.waits:
-            answers = await answers
+            answers = await caller.waits_for(answers)
         if hasattr(answers, "tolist"):  # an array
             answers = answers.tolist()
         if not isinstance(answers, (list, tuple)):
@@ -331,7 +372,7 @@ class Worker:
         return answers
 
     def stream(self, part: Part) -> Any:
-        """The user's generator. Raises ValueError or RecursionError when the item cannot be read."""
+        """The user's generator. Raises what `Handler.items` does."""
         (item,) = self.handler.items(part)
         return self.handler.predict(self.model, item)
 
@@ -344,7 +385,7 @@ def encode(answers: Sequence[Any]) -> Part:
         return RAW, bytes(answers[0])
     try:
         return OK, ENCODER.encode(answers).encode()
-    except (TypeError, ValueError, RecursionError, AnswerError):
+    except QUITS:  # the values' own methods are asked what they are
         return failed()
 
 
@@ -449,32 +490,45 @@ def serve(listener: socket.socket, worker: Worker, size: Size) -> None:
                 if parts and worker.handler.streams:
                     wire.send(number, stream(wire, worker, number, parts[0]))
                 elif parts:
-                    wire.send(number, *at_once(worker.answer(parts)))
+                    wire.send(number, *at_once(worker.answer(parts, Caller())))
             wire.send(0, (RAW, b""))
             return
 
 
 def stream(wire: Wire, worker: Worker, number: int, part: Part) -> Part:
-    """Send piece by piece, until the end or until nobody listens; what comes last is for the caller to send."""
+    """Send piece by piece, until the end or until nobody listens; what comes last is for the caller to send.
+
+    Raises ConnectionError when the server has left: the wire's, for what the generator raises is told.
+    """
     try:
         pieces = worker.stream(part)
-    except (ValueError, RecursionError) as error:
+    except ItemError as error:
         return BAD, str(error).encode()
+    except QUITS:
+        return failed()
     try:
-        for piece in pieces:
-            status, data = encode_piece(piece)
-            if status == FAILED:
+        while True:
+            status, data = next_piece(pieces)
+            if status != MORE:
                 return status, data
             if wire.taken_back(number):
-                break
+                return OK, b""
             wire.send(number, (MORE, data))
-    except ConnectionError:
-        raise
-    except Exception:  # noqa: BLE001
-        return failed()
     finally:
-        pieces.close()
-    return OK, b""
+        try:
+            pieces.close()
+        except QUITS:
+            failed()
+
+
+def next_piece(pieces: Any) -> Part:
+    """MORE, or how the generator ended."""
+    try:
+        return encode_piece(next(pieces))
+    except StopIteration:
+        return OK, b""
+    except QUITS:
+        return failed()
 
 
 def encode_piece(piece: Any) -> Part:
@@ -505,14 +559,15 @@ async def serve_waiting(listener: socket.socket, worker: Worker, size: Size) -> 
         connection, _ = await asyncio.get_running_loop().sock_accept(listener)
         reader, writer = await asyncio.open_connection(sock=connection)
         writer.write(pack(0, [(OK, json.dumps(worker.handler.describe()).encode())]))
-        tasks: dict[int, asyncio.Task[None]] = {}
+        tasks: dict[int, tuple[asyncio.Task[None], Caller]] = {}
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):  # the server left
             while not (left := size.too_large()):
                 await take(reader, writer, worker, tasks)
         if left:
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await asyncio.gather(*(task for task, _ in tasks.values()), return_exceptions=True)
             writer.write(pack(0, [(RAW, b"")]))
-        for task in list(tasks.values()):
+        for task, caller in list(tasks.values()):
+            caller.left = True
             task.cancel()
         writer.close()
         with contextlib.suppress(ConnectionError):
@@ -520,7 +575,10 @@ async def serve_waiting(listener: socket.socket, worker: Worker, size: Size) -> 
 
 
 async def take(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, worker: Worker, tasks: dict[int, asyncio.Task[None]]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    worker: Worker,
+    tasks: dict[int, tuple[asyncio.Task[None], Caller]],
 ) -> None:
     """Begin with the next request, or end one that was taken back."""
     import asyncio
@@ -534,40 +592,55 @@ async def take(
             writer.write(pack(number, [(OK, b"")]))  # the server counts on an end to everything
 
     if parts:
-        tasks[number] = asyncio.get_running_loop().create_task(reply(writer, worker, number, parts))
-        tasks[number].add_done_callback(over)
+        caller = Caller()
+        task = asyncio.get_running_loop().create_task(reply(writer, worker, number, parts, caller))
+        tasks[number] = task, caller
+        task.add_done_callback(over)
     elif number in tasks:
-        tasks[number].cancel()
+        task, caller = tasks[number]
+        caller.left = True
+        task.cancel()
 
 
-async def reply(writer: asyncio.StreamWriter, worker: Worker, number: int, parts: list[Part]) -> None:
+async def reply(writer: asyncio.StreamWriter, worker: Worker, number: int, parts: list[Part], caller: Caller) -> None:
     if worker.handler.streams:
-        last = [await stream_waiting(writer, worker, number, parts[0])]
+        last = [await stream_waiting(writer, worker, number, parts[0], caller)]
     else:
-        last = await worker.answer(parts)
+        last = await worker.answer(parts, caller)
     writer.write(pack(number, last))
 
 
-async def stream_waiting(writer: asyncio.StreamWriter, worker: Worker, number: int, part: Part) -> Part:
+async def stream_waiting(writer: asyncio.StreamWriter, worker: Worker, number: int, part: Part, caller: Caller) -> Part:
     """Send piece by piece; what comes last is for the caller to send."""
     try:
         pieces = worker.stream(part)
-    except (ValueError, RecursionError) as error:
+    except ItemError as error:
         return BAD, str(error).encode()
+    except QUITS:
+        return failed()
     try:
-        async for piece in pieces:
-            status, data = encode_piece(piece)
-            if status == FAILED:
+        while True:
+            status, data = await next_piece_waiting(pieces, caller)
+            if status != MORE:
                 return status, data
             writer.write(pack(number, [(MORE, data)]))
             await writer.drain()
-    except ConnectionError:
+    except ConnectionError:  # the server left
         return OK, b""
-    except Exception:  # noqa: BLE001
-        return failed()
     finally:
-        await pieces.aclose()
-    return OK, b""
+        try:
+            await pieces.aclose()
+        except QUITS:
+            failed()
+
+
+async def next_piece_waiting(pieces: Any, caller: Caller) -> Part:
+    try:
+        return encode_piece(await caller.waits_for(pieces.__anext__()))
+    except StopAsyncIteration:
+        return OK, b""
+    except QUITS:
+        return failed()
 
 
 # ------------------------------------------------------------------------------------------------ keeping
@@ -618,7 +691,7 @@ def load_first(task: Task, writing: int) -> int:
 def loaded(task: Task) -> Worker | None:
     try:
         worker = load(task.target, task.model)
-    except Exception as error:  # noqa: BLE001 - importing runs the user's code
+    except QUITS as error:  # importing runs the user's code
         traceback.print_exc()
         summary = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
         print(f"mawasu: cannot load {task.target}: {summary}", file=sys.stderr, flush=True)

@@ -45,9 +45,9 @@ class Envoy:
 
     # ------------------------------------------------------------------------------------------ what it reads
 
-    def write_bootstrap(self, edge: Edge, access_log: Path) -> Path:
+    def write_bootstrap(self, edge: Edge, access_log: Path, trust: str) -> Path:
         """Another bootstrap is another file: a running Envoy can be asked which one it was started with."""
-        body = listener.bootstrap(edge, str(self.directory), str(access_log))
+        body = listener.bootstrap(edge, str(self.directory), str(access_log), trust)
         path = self.directory / f"bootstrap-{digest(body)}.json"
         replace(path, json.dumps(body, indent=1).encode(), durable=False)
         return path

@@ -107,7 +107,7 @@ class LocalGateway:
         with self._table.lock():
             envoy = self._table.envoy
             sites = self._table.load()
-            bootstrap = envoy.write_bootstrap(self._edge, self.log.with_name("access.jsonl"))
+            bootstrap = envoy.write_bootstrap(self._edge, self.log.with_name("access.jsonl"), _trust())
             if envoy.bootstrap() == str(bootstrap):
                 self._refresh_certificate()
                 self._table.apply(sites)

@@ -29,7 +29,8 @@ class LocalPlatform(LocalWorkshop):
     ) -> None:
         super().__init__(home, Sandbox.detect(trust_pushers))
         host = LocalProcesses(home)
-        self.services = LocalServices(home, host, self.sandbox, self.store, lay_out, redis)
+        traces = edge.traces.url if edge.traces else ""
+        self.services = LocalServices(home, host, self.sandbox, self.store, lay_out, redis, traces)
         self.gateway = LocalGateway(home, edge, host, certificate, back_ends=back_ends)
 
     def start(self) -> None:

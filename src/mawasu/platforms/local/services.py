@@ -37,6 +37,7 @@ LOOK = 0.1  # seconds between looks at the supervisor
 PATIENCE = 1.0  # seconds within which what a replica printed reaches its log
 HOPELESS = 2  # exits before the first answer: a third attempt would end as the first two did
 REDIS = "MAWASU_REDIS_URL"
+TRACES = "MAWASU_TRACES_URL"
 GRACE = 5.0  # seconds for a worker to end; its last request has been answered by then
 
 
@@ -74,15 +75,23 @@ class LocalServices:
     """`ports.Services`. What runs is known to the supervisor and to `home.services`, so a new daemon finds it again."""
 
     def __init__(
-        self, home: Home, host: ProcessHost, sandbox: Sandbox, store: Trees, lay_out: LayOut, redis: str = ""
+        self,
+        home: Home,
+        host: ProcessHost,
+        sandbox: Sandbox,
+        store: Trees,
+        lay_out: LayOut,
+        redis: str = "",
+        traces: str = "",
     ) -> None:
-        """`redis` is the URL of the cache that replicas share, "" for none."""
+        """`redis` is the URL of the cache that replicas share, `traces` where spans are posted to; "" for none."""
         self._home = home
         self._host = host
         self._sandbox = sandbox
         self._store = store
         self._lay_out = lay_out
         self._redis = redis
+        self._traces = traces
 
     def name(self, spec: ServiceSpec, build: int) -> str:
         """Short, because Unix socket paths are."""
@@ -199,7 +208,7 @@ class LocalServices:
         log = self._log(spec, number, "worker")
         self._host.start(f"{place.name}.{number}.worker", argv, environ, log, tuple(spec.secrets))
         server = [sys.executable, "-P", "-m", "mawasu.serving", "--config", msgspec.json.encode(config).decode()]
-        told = server_environ(self._redis if spec.handler.cache is not None else "")
+        told = server_environ(self._redis if spec.handler.cache is not None else "", self._traces)
         log = self._log(spec, number, "server")
         self._host.start(f"{place.name}.{number}.server", server, told, log, tuple({REDIS} & told.keys()))
 
@@ -345,9 +354,10 @@ def worker_environ(spec: ServiceSpec, room: Path, model: Path | None) -> dict[st
     }
 
 
-def server_environ(redis: str = "") -> dict[str, str]:
+def server_environ(redis: str = "", traces: str = "") -> dict[str, str]:
     """Our own code finds itself again (`PYTHONPATH` may be relative), and is told where its cache is, a secret."""
-    environ = {"PATH": os.defpath, "LANG": "C.UTF-8", **({REDIS: redis} if redis else {})}
+    environ = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+    environ |= {name: value for name, value in ((REDIS, redis), (TRACES, traces)) if value}
     if path := os.environ.get("PYTHONPATH"):
         environ["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in path.split(os.pathsep))
     return environ
