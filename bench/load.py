@@ -50,12 +50,17 @@ class Wrk:
     def stop(self) -> Load:
         self._process.send_signal(signal.SIGINT)  # it then prints what it has
         said, _ = self._process.communicate(timeout=60)
-        total, seconds = re.search(r"(\d+) requests in ([\d.]+\w+)", said).groups()  # type: ignore[union-attr]
-        errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
-        refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-        failed = sum(int(count) for found in (errors, refused) if found for count in found.groups())
-        p50, p99 = (_milliseconds(re.search(rf"^ +{share}%\s+(\S+)", said, re.M).group(1)) for share in (50, 99))  # type: ignore[union-attr]
-        return Load(int(total), failed, int(total) / (_milliseconds(seconds) / 1000), p50, p99)
+        return parsed(said)
+
+
+def parsed(said: str) -> Load:
+    """What wrk printed, which was told `--latency`."""
+    total, seconds = re.search(r"(\d+) requests in ([\d.]+\w+)", said).groups()  # type: ignore[union-attr]
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    failed = sum(int(count) for found in (errors, refused) if found for count in found.groups())
+    p50, p99 = (_milliseconds(re.search(rf"^ +{share}%\s+(\S+)", said, re.M).group(1)) for share in (50, 99))  # type: ignore[union-attr]
+    return Load(int(total), failed, int(total) / (_milliseconds(seconds) / 1000), p50, p99)
 
 
 class Threads:

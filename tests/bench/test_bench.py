@@ -23,3 +23,7 @@ def test_the_smallest_form_of_a_benchmark_runs(name: str) -> None:
         assert all(isfinite(row["median"]) for row in report.plain()["rows"])  # a difference may be below 0
     if name == "swap":
         assert all(count == 0 for what, count in rows(reports[0]).items() if what.startswith("failed"))
+    if name == "serving":  # that each answer was the model's it has found out itself, or it would have said so
+        (served,) = (row for row in reports[0].rows if row.what == "mawasu")
+        assert served.median > 0
+        assert "failed 0" in served.note

@@ -18,7 +18,6 @@ from msgspec import Raw
 
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
-from mawasu.serving.http import LEFT
 from mawasu.serving.message import App, CallerLeftError, Headers, Request, Response
 from mawasu.serving.metrics import OTHER, PATHS, Operations
 from mawasu.serving.otlp import ERROR, FAILED, INTERNAL, NONE, SERVER, UNSET, Exporter, Span, Status, attributes
@@ -186,7 +185,7 @@ def status_of(error: BaseException) -> int:
     """What the server answers to it."""
     if isinstance(error, RequestError):
         return error.status
-    return LEFT if isinstance(error, CallerLeftError | asyncio.CancelledError) else 500
+    return CallerLeftError.status if isinstance(error, CallerLeftError | asyncio.CancelledError) else 500
 
 
 def new_id() -> str:

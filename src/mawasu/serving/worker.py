@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import gc
 import importlib
 import inspect
@@ -110,13 +111,15 @@ def convert(value: Any, hint: Any, at: str) -> Any:
         return value
     if issubclass(kind, (list, tuple)) or kind.__module__ == "collections.abc" and kind.__name__ in _LISTS:
         _expect(value, isinstance(value, list), "a list", at)
+        given = tuple(one for one in given[:1] if one is not Any)  # anything goes: nothing to look at, one by one
         made = [convert(one, given[0], f"{at}[{n}]") for n, one in enumerate(value)] if given else value
         return tuple(made) if issubclass(kind, tuple) else made
     if hasattr(kind, "__required_keys__") or hasattr(kind, "__dataclass_fields__"):
         return _record(_expect(value, isinstance(value, dict), "an object", at), kind, at)
     if kind is dict or kind.__module__ == "collections.abc" and kind.__name__ in ("Mapping", "MutableMapping"):
         _expect(value, isinstance(value, dict), "an object", at)
-        return {key: convert(one, given[1], f"{at}.{key}") for key, one in value.items()} if given else value
+        free = not given or given[1] is Any  # most handlers say `list[dict]` or `list[dict[str, Any]]`
+        return value if free else {key: convert(one, given[1], f"{at}.{key}") for key, one in value.items()}
     return _foreign(value, kind, at)
 
 
@@ -149,19 +152,24 @@ def _any_of(value: Any, hints: Sequence[Any], at: str) -> Any:
 
 
 def _record(value: Mapping[str, Any], kind: Any, at: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    if hasattr(kind, "__required_keys__"):
-        needed = kind.__required_keys__
-    else:
-        import dataclasses
-
-        fields = [one for one in dataclasses.fields(kind) if one.init]
-        needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
-        hints = {one.name: hints[one.name] for one in fields}
+    needed, hints = _fields(kind)
     for key in sorted(needed - value.keys()):
         raise ItemError(f"{at}: `{key}` is missing")
     made = {key: convert(value[key], hint, f"{at}.{key}") for key, hint in hints.items() if key in value}
     return {**value, **made} if hasattr(kind, "__required_keys__") else kind(**made)
+
+
+@functools.cache
+def _fields(kind: Any) -> tuple[frozenset[str], dict[str, Any]]:
+    """The names that must be there, and the types of all. Finding them costs more than the rest of an item."""
+    hints = typing.get_type_hints(kind)
+    if hasattr(kind, "__required_keys__"):
+        return frozenset(kind.__required_keys__), hints
+    import dataclasses
+
+    fields = [one for one in dataclasses.fields(kind) if one.init]
+    needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
+    return frozenset(needed), {one.name: hints[one.name] for one in fields}
 
 
 def _foreign(value: Any, kind: Any, at: str) -> Any:
@@ -370,11 +378,14 @@ class Worker:
         return self.handler.predict(self.model, item)
 
 
+ENCODER = json.JSONEncoder(default=plain, allow_nan=False, separators=(",", ":"))  # dumps() would make one each time
+
+
 def encode(answers: Sequence[Any]) -> Part:
     if len(answers) == 1 and isinstance(answers[0], (bytes, bytearray, memoryview)):
         return RAW, bytes(answers[0])
     try:
-        return OK, json.dumps(answers, default=plain, allow_nan=False, separators=(",", ":")).encode()
+        return OK, ENCODER.encode(answers).encode()
     except QUITS:  # the values' own methods are asked what they are
         return failed()
 

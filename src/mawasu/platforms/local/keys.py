@@ -68,8 +68,9 @@ class KeyRing:
 
     def _read(self) -> Iterator[PublicKey]:
         """Every key. All are read whenever one changes, so each file costs three system calls and no Path."""
+        place = str(self._home.keys)
         try:
-            directory = os.open(self._home.keys, os.O_RDONLY | os.O_DIRECTORY)
+            directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
             return
         try:
@@ -77,7 +78,7 @@ class KeyRing:
                 if name.endswith(".json") and not name.startswith("."):
                     data = _content(name, directory)
                     if data is not None:
-                        yield tokens.decode(data, name.removesuffix(".json"), f"{self._home.keys}/{name}")
+                        yield tokens.decode(data, name.removesuffix(".json"), f"{place}/{name}")
         finally:
             os.close(directory)
 
