@@ -226,7 +226,7 @@ def simpler(value: Any) -> Iterator[Any]:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         sign = -1 if value < 0 else 1
         round_ones = (0, *(sign * 10**power for power in range(16)), int(value) if abs(value) < 2**53 else 0)
-        yield from (less for less in round_ones if abs(less) < abs(value) and size(less) < size(value))
+        yield from (less for less in round_ones if abs(less) <= abs(value) and size(less) < size(value))
 
 
 def size(value: Any) -> tuple[int, str]:
