@@ -12,6 +12,7 @@ from mawasu.cli.rates import parse, quantile, rates
 from mawasu.serving.metrics import Requests, text
 from mawasu.words import Caching, Predictions
 from tests.docs.pages import ROOT
+from tests.gateway.machinery import free_port
 from tests.serving.replica import Replica, UnixConnection, eventually, request
 
 DOUBLE = """
@@ -61,6 +62,7 @@ def test_who_comes_through_the_gateway_finds_no_page_of_the_servers_own(replica:
 
 def test_the_pages_name_metrics_that_there_are(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAWASU_REDIS_URL", f"unix://{replica.directory}/nobody")
+    monkeypatch.setenv("MAWASU_TRACES_URL", f"http://127.0.0.1:{free_port()}/v1/traces")
     predictions = Predictions(1.0, keep=60.0, size=2**20)
     replica.ready(DOUBLE, cache=Caching(60.0), predictions=predictions, spool=str(replica.directory))
     there = {"mawasu_up", *re.findall("^# TYPE ([a-z_]+) ", metrics(replica), re.MULTILINE)}
