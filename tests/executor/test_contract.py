@@ -78,7 +78,12 @@ def good(path: str, body: Any) -> Reply:
         return 400, {"message": "which room?"}
     x = body.get("x") if isinstance(body, dict) else None
     name = body.get("name") if isinstance(body, dict) else None
-    if type(x) not in (int, float) or not -1000 <= x <= 1000 or not isinstance(name, str | None):
+    if (
+        not isinstance(x, int | float)
+        or isinstance(x, bool)
+        or not -1000 <= x <= 1000
+        or not isinstance(name, str | None)
+    ):
         return 400, {"message": "no"}
     return 200, {"late": 0.5}
 
@@ -105,7 +110,7 @@ def serving(directory: Path, api: Api, seen: list[tuple[str, Any]]) -> Iterator[
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_PUT = do_DELETE = do_POST
+        do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815
 
         def address_string(self) -> str:
             return "a test"

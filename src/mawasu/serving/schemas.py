@@ -52,12 +52,18 @@ def _said(error: ValidationError, name: str) -> str:
         firsts = [choice[0] for choice in choices if choice]
         if not firsts:
             break
-        nearest = max(firsts, key=lambda one: len(one.instance_path))
-        if len(nearest.instance_path) <= len(error.instance_path) and len(firsts) > 1:
+        best = max(_near(one) for one in firsts)
+        nearest = [one for one in firsts if _near(one) == best]
+        if len(nearest) > 1 and len(nearest[0].instance_path) <= len(error.instance_path):
             break
-        error = nearest
+        error = nearest[0]
     at = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
     return f"{name}{_line(at)}: {_line(error.message)}"
+
+
+def _near(error: ValidationError) -> tuple[int, bool]:
+    """How far a value got before it was wrong, and whether it was at least of the right type."""
+    return len(error.instance_path), error.kind.name != "type"
 
 
 def _line(text: str) -> str:
