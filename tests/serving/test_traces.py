@@ -130,7 +130,7 @@ def test_a_request_is_one_trace_from_its_caller_to_the_worker(world: World) -> N
     assert (gateway.parent, server.parent) == ("00f067aa0ba902b7", gateway.id)
     assert {queue.parent, predict.parent} == {server.id}
     assert gateway.start <= server.start <= queue.start <= queue.end == predict.start < predict.end <= server.end
-    assert 0.05e9 <= predict.end - predict.start < 5e9
+    assert 0.03e9 < predict.end - predict.start < 5e9, "taken by the server, which may have been kept from its clock"
     assert gateway.attributes["mawasu.revision"] == "r1"
     assert server.attributes == {
         "http.request.method": "POST",
