@@ -193,7 +193,7 @@ def test_an_answer_that_breaks_the_openapi_document_blocks_the_release(served: R
     files = {"api/examples.yaml": texts.EXAMPLES.replace("expect: {body: {score: 0.5}}", "expect: {status: 200}")}
     said = push_broken(served, {"api/handler.py": handler, **files})
     assert "blocked: contract:" in said
-    assert "'high' is not of type 'number'" in said
+    assert '"high" is not of type "number"' in said
 
 
 def test_an_api_that_cannot_be_imported_shows_the_last_line_of_its_log(served: Repo) -> None:

@@ -121,7 +121,8 @@ def check_contract(
     if wrong:
         raise _blocked(list(wrong.values()), file, candidate, log)
     short = "" if said.ask is None else f" ({box:g} seconds were over then)"
-    return f"{len(examples)} examples and {tried} requests{short} agree with {file}"
+    made = f" and {tried} requests{short}" if asks else ""
+    return f"{len(examples)} examples{made} agree with {file}"
 
 
 def _whom(candidate: Candidate) -> tuple[Endpoint, Identity | None]:
