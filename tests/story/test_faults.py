@@ -196,6 +196,15 @@ def test_an_answer_that_breaks_the_openapi_document_blocks_the_release(served: R
     assert '"high" is not of type "number"' in said
 
 
+def test_a_request_that_the_document_allows_and_nobody_thought_of_blocks_the_release(served: Repo) -> None:
+    handler = texts.handler("two").replace('* item["x"]', '* (0.25 / item["x"])')
+    said = push_broken(served, {"api/handler.py": handler})
+    assert 'blocked: contract: POST /predict with {"x": 0} was answered 500 (ZeroDivisionError' in said
+    assert "auth/openapi.yaml allows the request" in said
+    assert "to see it again: python -c" in said
+    assert "'{\"x\": 0}'" in said
+
+
 def test_an_api_that_cannot_be_imported_shows_the_last_line_of_its_log(served: Repo) -> None:
     said = push_broken(served, {"api/handler.py": "import nosuchpackage\n"})
     assert "✗ start" in said or "■ start" in said

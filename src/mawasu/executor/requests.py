@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Case = AnyCase[Operation]
 
 ENGINE = "schemathesis"
-MOST = 160
+MOST = 96
 """Requests for one document; each operation has its share, and at least `LEAST`."""
 LEAST = 8
 DRAWN = 12
