@@ -15,7 +15,7 @@ from bench.report import Report
 from bench.serving_world import Model, Running
 
 CALLERS, TIMES = 64, 3  # connections at capacity; how much more comes then
-MANY = 512  # connections of those who do not wait: more than may stand in the queue
+MANY = 256  # connections of those who do not wait: more than are let in
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Adaptive batching over the workers of one replica, and who is let in.
 
 What arrives while the workers are busy goes together; nothing ever waits for an idle worker. A burst may wait in the
-queue; a queue that stands may not grow beyond what the next two batches take, for all who wait in it are late then, and
-the work done for those who gave up is lost to the others.
+queue; a queue that stands may hold one batch besides those that the workers have, for more makes nobody's answer
+sooner: all who wait are late then, and the work done for those who gave up is lost to the others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from mawasu.serving.crowd import Crowd
 from mawasu.serving.errors import RequestError
 from mawasu.serving.link import Link, LostError, Reply, Stream, failure, unavailable
 from mawasu.serving.worker import OK, RAW, Part
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
     from mawasu.serving.tracing import Trace
 
 SIDE_BY_SIDE = 32  # batches that a handler which waits (`async def`) has under way
-STANDING = 0.1  # seconds after which a queue that was never empty stands
-FEW = 64  # items that may stand in any queue
-LONG = 1.0  # seconds that nobody waits in a queue that stands
+FEW = 64  # items that are always let in, when the others are no reason to refuse them
+LONG = 1.0  # seconds that nobody waits when there are too many
 GRACE = 1.0  # seconds within which a lost worker should be back
 TICK = 0.02  # seconds between looks at whose time is up
 SIZES = tuple(2**power for power in range(13))  # bounds of how many items a batch has, as they are counted
@@ -44,6 +44,13 @@ class Ask(msgspec.Struct, eq=False):
     until: float  # until when the caller waits
     trace: Trace | None = None
     tried: bool = False  # a worker was lost over it; it goes alone now, and not a third time
+
+
+class CrowdedError(RequestError):
+    """Another one would make all the others wait too long, or has no time to wait itself."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(503, "too many requests are waiting", retry_after=retry_after)
 
 
 class Pace:
@@ -86,31 +93,29 @@ class Batcher:
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
         self._asks: deque[Ask] = deque()
-        self._out: dict[Reply, tuple[list[Ask], Link, int]] = {}  # with a worker
+        self._out: dict[Reply, tuple[list[Ask], Link, int, int]] = {}  # with a worker: its number, and how many items
+        self._held = 0  # items that workers have
         self._planned = False
-        self._empty = self._loop.time()  # when the queue last was
+        self._crowd = Crowd()
         self._served = -math.inf  # when a worker was last there
         self._sweeper: asyncio.TimerHandle | None = None
 
     def admit(self, until: float) -> None:
         """Raises RequestError (503) when another caller would wait too long: for the others, or for itself."""
         now = self._loop.time()
-        workers = sum(link.ready for link in self._links)
+        workers = len([link for link in self._links if link.ready])
         if workers:
             self._served = now
         elif now - self._served > GRACE:
             raise RequestError(503, "the model is not loaded yet, or is being restarted", retry_after=1)
-        if not self.queued:
-            self._empty = now
-            return
         share = self._max_batch * max(1, workers)
-        wait = self.queued / share * self.pace.of(min(self._max_batch, self.queued))
-        standing = now - self._empty > STANDING
-        most = min(self._limit, max(2 * share, FEW)) if standing else self._limit
-        longest = max(LONG, 2 * self.pace.of(self._max_batch)) if standing else math.inf
-        if self.queued >= most or wait > min(longest, until - now):
+        load = self.queued + (0 if self._links[0].about.waits else self._held)  # one who waits takes many batches
+        self._crowd.came(now, alone=not load)
+        wait = self.queued / share * self.pace.of(min(self._max_batch, self.queued)) if self.queued else 0.0
+        many = load >= max(2 * share, FEW) or (wait > LONG and wait > 2 * self.pace.of(self._max_batch))
+        if (many and self._crowd.stands(now)) or self.queued >= self._limit or wait > until - now:
             self.refused += 1
-            raise RequestError(503, "too many requests are waiting", retry_after=max(1, math.ceil(wait)))
+            raise CrowdedError(max(1, math.ceil(wait)))
 
     async def ask(
         self, parts: Sequence[tuple[Part, int]], until: float, trace: Trace | None = None
@@ -161,9 +166,10 @@ class Batcher:
             batch = self._take(1 if link.about.streams else self._max_batch)
             if not batch:
                 continue
-            self._count(batch, 1)
+            items = self._count(batch, 1)
             number, reply = link.call([ask.part for ask in batch])
-            self._out[reply] = batch, link, number
+            self._out[reply] = batch, link, number, items
+            self._held += items
             reply.add_done_callback(partial(self._settle, self._loop.time(), link.under_way == 1))
 
     def _take(self, most: int) -> list[Ask]:
@@ -183,20 +189,21 @@ class Batcher:
                 continue
             batch.append(ask)
             size += ask.count
-        if not self._asks:
-            self._empty = now
         return batch
 
-    def _count(self, batch: list[Ask], times: int) -> None:
+    def _count(self, batch: list[Ask], times: int) -> int:
         items = sum(ask.count for ask in batch)
         self.batches += times
         self.items += times * items
         self.sizes[bisect_left(SIZES, items)] += times
+        return items
 
     # ------------------------------------------------------------------------------------ settling
 
     def _settle(self, sent: float, first: bool, reply: Reply) -> None:
-        batch, link, _ = self._out.pop(reply)
+        batch, link, _, items = self._out.pop(reply)
+        self._crowd.left(self._loop.time())
+        self._held -= items
         error = reply.exception()
         self._note(batch, link, sent, "" if error is None else str(error) or "the worker was lost")
         if isinstance(error, LostError):
@@ -207,7 +214,7 @@ class Batcher:
         else:
             found = reply.result()
             if first and not isinstance(found, Stream):
-                self.pace.saw(sum(ask.count for ask in batch), self._loop.time() - sent)
+                self.pace.saw(items, self._loop.time() - sent)
             self._hand_out(batch, found)
         self.changed()
 
@@ -266,7 +273,7 @@ class Batcher:
         if all(ask.answer.done() for ask in self._asks):
             self._asks.clear()
             self.queued = 0
-        for batch, link, number in self._out.values():
+        for batch, link, number, _ in self._out.values():
             for ask in batch:
                 if ask.until < now and not ask.answer.done():
                     self._too_late(ask)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import AsyncIterator
 
 import msgspec
 
-from mawasu.serving.batching import SIZES, Batcher
+from mawasu.serving.batching import SIZES, Batcher, CrowdedError
 from mawasu.serving.bodies import Bodies
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError, ToldError
@@ -21,6 +22,10 @@ DEADLINE = b"mawasu-deadline"
 """Milliseconds that the caller waits, counted from when the request is here."""
 ENVOYS = b"x-envoy-expected-rq-timeout-ms"
 """What the gateway says of its own patience (envoyproxy.io, HTTP header manipulation)."""
+
+PAUSE = (0.01, 0.03)
+"""Seconds, from and to, until a caller learns that there is no room: who asks again at once would take the server's
+time from those who were let in (decisions/0033)."""
 
 EVENTS = (b"content-type", b"text/event-stream")
 LINES = (b"content-type", b"application/x-ndjson")
@@ -68,7 +73,7 @@ class HandlerApp:
     async def answer(self, request: Request) -> Response:
         """What the model says. Raises RequestError."""
         until = self._until(request)
-        self._batcher.admit(until)
+        await self._admit(until)
         body = await request.body.read(self._max_body)
         about = next((link.about for link in self.links if link.ready), self.links[0].about)
         if about.raw == "bytes" or (about.raw and body.startswith(NPY)):
@@ -84,6 +89,15 @@ class HandlerApp:
         return Response(200, self._headers, joined(answers))
 
     # ------------------------------------------------------------------------------------ inside
+
+    async def _admit(self, until: float) -> None:
+        """Raises RequestError, when it is that too many wait only after a moment."""
+        try:
+            self._batcher.admit(until)
+        except CrowdedError:
+            pause = random.uniform(*PAUSE)  # noqa: S311 - not all at once: they would come back as one
+            await asyncio.sleep(min(pause, max(0.0, until - asyncio.get_running_loop().time())))
+            raise
 
     def _until(self, request: Request) -> float:
         """Until when anybody waits for the answer, on the loop's clock. Raises RequestError."""

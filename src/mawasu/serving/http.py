@@ -24,6 +24,7 @@ from mawasu.serving.errors import RequestError, ToldError
 from mawasu.serving.message import App, Body, CallerLeftError, Request, Response, Traffic, dispose, refused
 from mawasu.serving.metrics import KIND, Family, Requests, text
 
+READ = 256 * 1024  # bytes taken from a connection at once
 HEAD = 64 * 1024  # bytes of one request's head
 AHEAD = 256 * 1024  # bytes of a body that may wait for its reader
 PIPELINE = 8  # requests of one connection that may wait for the one before them
@@ -71,6 +72,7 @@ class Listener:
         self._at_socket = False
         self.clock = Clock()
         self.connections: set[Connection] = set()
+        self.buffer = memoryview(bytearray(READ))
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -113,7 +115,7 @@ class Listener:
         self._sweep = self._loop.call_later(SLOW / 6, self._look)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection: requests are answered one after the other, in their order."""
 
     def __init__(self, listener: Listener) -> None:
@@ -136,14 +138,21 @@ class Connection(asyncio.Protocol):
         self._heard = 0.0
         self._room: asyncio.Future[None] | None = None  # set while the caller reads slower than we write
 
-    # ------------------------------------------------------------------------------------ asyncio.Protocol
+    # ------------------------------------------------------------------------------------ asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._listener.connections.add(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """One for all connections: what came is read before the next one's comes."""
+        return self._listener.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._take(self._listener.buffer[:nbytes])
+
+    def _take(self, data: memoryview) -> None:
         self._heard = self._loop.time()
         if self._last and self._body is None:
             self._drop(len(data))

@@ -16,11 +16,14 @@ import msgspec
 
 from mawasu.serving.errors import RequestError
 from mawasu.serving.socketfile import no_link
-from mawasu.serving.worker import BAD, HEADER, MORE, OK, RAW, REFUSED, Part, pack, unpack
+from mawasu.serving.worker import ALL, BAD, HEADER, MORE, OK, RAW, REFUSED, Part, pack, unpack
 
 RETRY = 0.01  # seconds between attempts to connect: a worker that was lost is back within tens of milliseconds
 AHEAD = 4 * 2**20  # bytes of a streamed answer that may wait for its caller
 GRACE = 1.0  # seconds within which a handler that waits ends what it hangs in
+
+
+_shares = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class LostError(Exception):
@@ -210,6 +213,8 @@ class Link(asyncio.Protocol):
                     call.reply.set_result(call.stream)
             call.stream.put(parts[0][1])
             return
+        if parts[0][0] == ALL:
+            parts = [(OK, bytes(share)) for share in _shares.decode(parts[0][1])]
         del self._calls[number]
         if self._calls and not self.about.waits:  # now it begins with the next
             next(iter(self._calls.values())).until = self._loop.time() + self._deadline

@@ -8,13 +8,13 @@ One file, standard library only, Python ≥ 3.9: it is shown to the sandbox as i
 
 **Frames** (handler mode; all numbers big-endian). A frame is a header `length:u32 id:u32 parts:u32`, then `length`
 bytes holding the parts, each `length:u32 status:u8` and its bytes. A request's part is what one caller sent: OK (a JSON
-array of items) or RAW (bytes, as they came). The reply carries the same id and one part per part: OK (a JSON array with
-one answer per item), RAW (bytes), BAD (the items could not be read: a message), REFUSED (the handler will not have
-them: a status, a space and a message) or FAILED (the handler did not answer: an id to find in the log). A handler that
-streams replies with any number of frames of one part MORE (one JSON value), then one of OK, BAD, REFUSED or FAILED. Any
-number of requests may be under way. A request of no parts takes its id back: nobody waits for it any more. From the
-worker, id 0 is about itself: OK (loaded; a JSON object, `describe`), and RAW (it leaves: what it has not answered it
-has not begun).
+array of items) or RAW (bytes, as they came). The reply carries the same id and either one part ALL (a JSON array of
+what each part's OK would say) or one part per part: OK (a JSON array with one answer per item), RAW (bytes), BAD (the
+items could not be read: a message), REFUSED (the handler will not have them: a status, a space and a message) or FAILED
+(the handler did not answer: an id to find in the log). A handler that streams replies with any number of frames of one
+part MORE (one JSON value), then one of OK, BAD, REFUSED or FAILED. Any number of requests may be under way. A request
+of no parts takes its id back: nobody waits for it any more. From the worker, id 0 is about itself: OK (loaded; a JSON
+object, `describe`), and RAW (it leaves: what it has not answered it has not begun).
 """
 # ruff: noqa: PTH100, PTH108, PTH109, PTH110, PTH112, PTH115, PTH120, PTH123, PTH208, RUF021, UP045
 # (os.path on purpose: importing pathlib takes longer than all this file does before it loads the model)
@@ -27,6 +27,7 @@ import functools
 import gc
 import importlib
 import inspect
+import itertools
 import json
 import os
 import signal
@@ -45,8 +46,9 @@ if TYPE_CHECKING:
 
 HEADER = struct.Struct("!III")
 PART = struct.Struct("!IB")
-OK, BAD, FAILED, RAW, MORE, REFUSED = 0, 1, 2, 3, 4, 5
+OK, BAD, FAILED, RAW, MORE, REFUSED, ALL = 0, 1, 2, 3, 4, 5, 6
 NPY = b"\x93NUMPY"  # how numpy's files begin
+TOGETHER = 2**20  # bytes of JSON that are read in one go: more would cost their copy, and gain nothing
 LEAK = 64 * 2**20  # bytes that a worker may always grow by
 LOOK = 1.0  # seconds between looks at its size
 YOUNG = 1.0  # seconds: one that ended sooner is not started again at once
@@ -230,25 +232,36 @@ class Handler:
         """What the server must know: how to send items, and how many requests to have under way."""
         return {"streams": self.streams, "waits": self.waits, "raw": self.raw, "single": self.single}
 
-    def items(self, part: Part) -> list[Any]:
-        """What one caller sent, as the handler wants it.
+    def read(self, parts: Sequence[Part]) -> list[Any]:
+        """The JSON of several callers in one go, which costs a third of one by one; None for each if that fails."""
+        if (
+            len(parts) > 1
+            and sum(len(data) for _, data in parts) < TOGETHER
+            and all(status == OK for status, _ in parts)
+        ):
+            with contextlib.suppress(ValueError, RecursionError):
+                return cast("list[Any]", json.loads(b"[%b]" % b",".join([data for _, data in parts])))
+        return [None] * len(parts)
+
+    def items(self, part: Part, read: Optional[list[Any]] = None) -> list[Any]:
+        """What one caller sent, as the handler wants it; `read` is its JSON, where that is known.
 
         Raises ItemError when it cannot be read: too many digits, too deep, not what the hints say. What else is raised
         is the user's.
         """
         try:
-            return self._read(part)
+            return self._typed(part, read)
         except (ValueError, RecursionError) as error:
             raise ItemError(str(error)) from error
 
-    def _read(self, part: Part) -> list[Any]:
+    def _typed(self, part: Part, known: Optional[list[Any]]) -> list[Any]:
         status, data = part
         if status == RAW:
             if self.hint is bytes:
                 return [data]
-            read = load_array(data)
-            return [read] if self.single else list(read)
-        items = json.loads(data)
+            array = load_array(data)
+            return [array] if self.single else list(array)
+        items = json.loads(data) if known is None else known
         if self.hint is Any or self.frame is not None:
             return [self._framed(item) for item in items] if self.single and self.frame else items
         at = "{}" if len(items) == 1 else "[{}]"
@@ -318,9 +331,9 @@ class Worker:
         """Answer each caller's items; what one caller sent never costs another its answer."""
         replies: dict[int, Part] = {}
         items: dict[int, list[Any]] = {}
-        for index, part in enumerate(groups):
+        for index, (part, read) in enumerate(zip(groups, self.handler.read(groups))):  # noqa: B905
             try:
-                items[index] = self.handler.items(part)
+                items[index] = self.handler.items(part, read)
             except ItemError as error:
                 replies[index] = BAD, str(error).encode()
             except QUITS:  # by what the hints name: a `__post_init__` runs here too
@@ -331,10 +344,11 @@ class Worker:
             except QUITS:  # told below, by the call that is at fault
                 items = {index: self.handler.items(groups[index]) for index in items}  # that call may have changed them
             else:
-                at = 0
-                for index, group in items.items():
-                    replies[index] = encode(answers[at : at + len(group)])
-                    at += len(group)
+                taken = iter(answers)
+                shares = {index: [*itertools.islice(taken, len(group))] for index, group in items.items()}
+                if not replies and (together := encode_all([*shares.values()])):
+                    return [together]
+                replies.update((index, encode(share)) for index, share in shares.items())
                 return [replies[index] for index in range(len(groups))]
         replies.update(await self._apart(items, caller))
         return [replies[index] for index in range(len(groups))]
@@ -388,6 +402,15 @@ def encode(answers: Sequence[Any]) -> Part:
         return OK, ENCODER.encode(answers).encode()
     except QUITS:  # the values' own methods are asked what they are
         return failed()
+
+
+def encode_all(shares: Sequence[Sequence[Any]]) -> Optional[Part]:
+    """All callers' answers in one go; None when they must be told apart: one is bytes, or is not JSON."""
+    if isinstance(shares[0][0], (bytes, bytearray, memoryview)):
+        return None
+    with contextlib.suppress(*QUITS):
+        return ALL, ENCODER.encode(shares).encode()
+    return None
 
 
 def failed() -> Part:
