@@ -52,6 +52,7 @@ class Question(NamedTuple):
     spelled: Spelling
     key: bytes
     told: Wish
+    patience: tuple[bytes, ...] = ()  # the values of PATIENCE, after their names
 
 
 class Outcome(NamedTuple):
@@ -59,8 +60,22 @@ class Outcome(NamedTuple):
     shared: bool  # whether others who asked the same may have it
 
 
-Flight = asyncio.Future[Outcome | None]
-"""One call that several wait for; None: whoever made it left."""
+class Flight:
+    """One call that several wait for. Each by a future of its own: who leaves must not take it from the others."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[Outcome | None]] = []
+
+    def landing(self) -> asyncio.Future[Outcome | None]:
+        """Its outcome; None: whoever made it left."""
+        waiting: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        return waiting
+
+    def land(self, outcome: Outcome | None) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(outcome)
 
 
 class CachedApp:
@@ -79,7 +94,7 @@ class CachedApp:
         self._vary = (b"vary", ", ".join(rules.vary).encode()) if rules.vary else None
         self._as_json = not config.command
         self._scope = f"{config.site} {config.release}".encode()
-        self._flights: dict[tuple[bytes, ...], Flight] = {}
+        self._flights: dict[tuple[bytes, tuple[bytes, ...] | None], Flight] = {}
         self._renewing: set[asyncio.Task[object]] = set()
         self._reachable_by_us_alone = bool(config.listen)
 
@@ -87,11 +102,14 @@ class CachedApp:
         if request.path.startswith(b"/-/"):
             return await self._own(request)
         told, etag = PLAIN, b""
+        patience: tuple[bytes, ...] = ()
         for name, value in request.headers:
             if name == b"cache-control":
                 told = wish(value)
             elif name == b"if-none-match":
                 etag = value
+            elif name in PATIENCE:
+                patience = (*patience, name, value)
             elif name in PARTS:
                 return await self._past(request, b"bypass")
         if request.method not in self._methods:
@@ -107,7 +125,7 @@ class CachedApp:
             self.counts["hits"] += 1
             response = entry.hit(now)
         else:
-            response = await self._find(again(request, body), spelled, told, entry, now)
+            response = await self._find(request, spelled, told, patience, entry, now)
         return unless_known(response, etag) if etag and request.method in ("GET", "HEAD") else response
 
     def measure(self) -> list[Family]:
@@ -126,11 +144,19 @@ class CachedApp:
 
     # ------------------------------------------------------------------------------------ what is known
 
-    async def _find(self, request: Request, spelled: Spelling, told: Wish, entry: Entry | None, now: float) -> Response:
+    async def _find(
+        self,
+        request: Request,
+        spelled: Spelling,
+        told: Wish,
+        patience: tuple[bytes, ...],
+        entry: Entry | None,
+        now: float,
+    ) -> Response:
         """All but a fresh answer to a plain request that was spelled like this before."""
         key = entry.key if entry is not None else digest(self._scope, spelled, as_json=self._as_json)
         entry = entry or self.memory.find(key, spelled)
-        question = Question(request, spelled, key, told)
+        question = Question(request, spelled, key, told, patience)
         if entry is not None and (known := self._usable(entry, question, now)) is not None:
             return known
         if told is PLAIN:
@@ -181,22 +207,22 @@ class CachedApp:
 
     async def _together(self, question: Question, entry: Entry | None) -> Response:
         """One call for all who want it now."""
-        flight_key = (question.key, *(question.request.header(name) for name in PATIENCE))
+        flight_key = (question.key, question.patience)
         while (flight := self._flights.get(flight_key)) is not None:
-            outcome = await asyncio.shield(flight)  # who leaves must not take it from the others
+            outcome = await flight.landing()
             if outcome is None:
                 continue
             if not outcome.shared:
-                return await self._past(question.request, b"uri-miss")
+                return await self._past(again(question), b"uri-miss")
             self.counts["collapsed"] += 1
             return noted(outcome.response, b"mawasu; fwd=uri-miss; collapsed")
-        flight = self._flights[flight_key] = asyncio.get_running_loop().create_future()
+        flight = self._flights[flight_key] = Flight()
         outcome = None
         try:
             outcome = await self._fill(question, entry)
         finally:
             del self._flights[flight_key]
-            flight.set_result(outcome)
+            flight.land(outcome)
         return outcome.response
 
     async def _fill(self, question: Question, entry: Entry | None, *, renewing: bool = False) -> Outcome:
@@ -213,7 +239,7 @@ class CachedApp:
             return Outcome(noted(refused(error), b"mawasu; fwd=request"), shared=True)
         self.counts["misses"] += 1
         why = b"mawasu; fwd=" + (b"request" if question.told is not PLAIN else b"stale" if entry else b"uri-miss")
-        response, made = await self._keep(question, await self._app(question.request))
+        response, made = await self._keep(question, await self._app(again(question)))
         if made is not None:
             return Outcome(Response(200, made.told(0, why + b"; stored"), made.body), shared=True)
         if entry is not None and response.status in FAILED and self._forgivable(entry, question.told):
@@ -236,17 +262,17 @@ class CachedApp:
         """In the background, for as long as it takes: nobody waits for it."""
         request = question.request
         headers = [pair for pair in request.headers if pair[0] not in PATIENCE]
-        patient = again(Request(request.method, request.path, request.query, headers, request.body), body_of(question))
-        flight_key = (question.key,)
+        patient = Request(request.method, request.path, request.query, headers, request.body)
+        flight_key = (question.key, None)
         if flight_key in self._flights:
             return
-        flight = self._flights[flight_key] = asyncio.get_running_loop().create_future()
+        flight = self._flights[flight_key] = Flight()
         try:
             plain = Question(patient, question.spelled, question.key, PLAIN)
             await dispose((await self._fill(plain, None, renewing=True)).response)
         finally:
             del self._flights[flight_key]
-            flight.set_result(None)
+            flight.land(None)
 
     async def _keep(self, question: Question, response: Response) -> tuple[Response, Entry | None]:
         """The answer, whole if it is short and says how long it is, and its entry if it may be kept."""
@@ -289,10 +315,10 @@ class CachedApp:
         return Asked(request.method, request.path, request.query, kept, body_of(question))
 
 
-def again(request: Request, body: bytes) -> Request:
-    """With its body, which was read, as if it had not been."""
-    found = unread(request, body)
-    found.headers = [pair for pair in request.headers if pair[0] != b"if-none-match"]  # that is for us to answer
+def again(question: Question) -> Request:
+    """The request with its body, which was read, as if it had not been."""
+    found = unread(question.request, body_of(question))
+    found.headers = [pair for pair in found.headers if pair[0] != b"if-none-match"]  # that is for us to answer
     return found
 
 

@@ -58,13 +58,11 @@ def anonymous(spelled: Spelling, keyed: tuple[bytes, ...]) -> bool:
 
 def digest(scope: bytes, spelled: Spelling, *, as_json: bool) -> bytes:
     """The key: 40 hex digits of all that the answer may depend on. `as_json` takes equal JSON for equal."""
-    method, path, query, body, *values = (part if isinstance(part, bytes) else part.encode() for part in spelled)
+    method, path, query, body, *values = [part if isinstance(part, bytes) else part.encode() for part in spelled]
     if as_json:
         query, body = sorted_query(query), canonical(body)
-    made = blake2b(digest_size=20)
-    for part in (scope, method, path, query, body, *values):
-        made.update(b"%d:%b," % (len(part), part))
-    return made.hexdigest().encode()
+    parts = (scope, method, path, query, body, *values)
+    return blake2b(b"".join([b"%d:%b," % (len(part), part) for part in parts]), digest_size=20).hexdigest().encode()
 
 
 def canonical(body: bytes) -> bytes:
