@@ -205,6 +205,18 @@ APART: list[Case] = [
         "test_cases.py::test_a_key_set_that_cannot_be_fetched_opens_nothing",
     ),
     Held(
+        "key set",
+        "cold, and then it comes",
+        "arrives, without another switch",
+        "test_key_sets.py::test_a_key_set_that_comes_late_opens_without_another_switch",
+    ),
+    Held(
+        "key set",
+        "warm: errors, or what is no key set",
+        "the last good keys go on",
+        "test_key_sets.py::test_while_the_issuer_is_away_its_last_good_keys_go_on",
+    ),
+    Held(
         "pre-flight",
         "`OPTIONS` from a foreign origin",
         f"400 `{routes.FOREIGN}`",

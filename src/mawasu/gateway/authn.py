@@ -40,6 +40,11 @@ KEY_CACHE = {"jwt_cache_size": 10_000}
 Only where the set is told to Envoy: another set is another filter with an empty memory, whereas a token would be
 remembered longer than a key that its issuer rotated out."""
 
+KEPT = 300
+"""Seconds until a key set is fetched again: how long a key that its issuer took out still opens doors."""
+AGAIN = 5
+"""Seconds until it is tried again when that failed; what was fetched last goes on until then."""
+
 NOBODY = {
     "kty": "EC",
     "crv": "P-256",
@@ -115,9 +120,9 @@ def _jwks_source(scheme: TokenScheme) -> Dict:
     return {
         "remote_jwks": {
             "http_uri": {"uri": scheme.jwks_uri, "cluster": jwks_cluster_name(scheme.jwks_uri), "timeout": "5s"},
-            "cache_duration": "300s",
+            "cache_duration": f"{KEPT}s",
             # Fetched before the policy takes effect, and kept while the issuer is away.
-            "async_fetch": {"fast_listener": True, "failed_refetch_duration": "5s"},
+            "async_fetch": {"fast_listener": True, "failed_refetch_duration": f"{AGAIN}s"},
         }
     }
 
