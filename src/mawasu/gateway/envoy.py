@@ -55,6 +55,22 @@ class Config(Value, frozen=True):
         }
         return msgspec.structs.replace(self, providers=providers)
 
+    @property
+    def key_sets(self) -> frozenset[str]:
+        """Where the key sets are published that Envoy fetches, or has copies of."""
+        return frozenset(filter(None, map(authn.published_at, self.providers.values())))
+
+    @property
+    def copies(self) -> dict[str, str]:
+        """Those of them that Envoy has copies of, by URI."""
+        given = [body for body in self.providers.values() if "local_jwks" in body and authn.published_at(body)]
+        return {authn.published_at(body): body["local_jwks"]["inline_string"] for body in given}
+
+    def with_copies(self, copies: Mapping[str, str]) -> Config:
+        """The same with copies of key sets, by URI, in place of what Envoy would fetch; it fetches all others."""
+        providers = {name: authn.with_copy(body, copies) for name, body in self.providers.items()}
+        return msgspec.structs.replace(self, providers=providers)
+
     def files(self) -> dict[str, list[Dict]]:
         """The resources of every file that Envoy follows."""
         return {
