@@ -242,6 +242,12 @@ APART: list[Case] = [
     ),
     Held(
         "identity",
+        "a key in a header, asked for or not",
+        "never the key",
+        "test_cases.py::test_no_back_end_gets_a_key_that_came_in_a_header_whether_it_was_asked_for_or_not",
+    ),
+    Held(
+        "identity",
         "a token and a key",
         "the token's claims; the key's consumer in `X-Mawasu-Consumer`",
         "test_cases.py::test_the_back_end_learns_who_calls_from_the_verified_token",

@@ -16,7 +16,9 @@ Dict = dict[str, Any]
 
 LARGEST_BODY = 10 * 2**20  # bytes; the request is held until it is whole, so this is memory
 
-FORGED = (USER_INFO, CONSUMER, "x-envoy-original-path", "x-forwarded-authorization")
+OF_ESPV2 = ("x-endpoint-api-consumer-type", "x-endpoint-api-consumer-number")
+"""Whose API key it was, as ESPv2 says it of Google's keys: a back end written for it may believe them."""
+FORGED = (USER_INFO, CONSUMER, *OF_ESPV2, "x-envoy-original-path", "x-forwarded-authorization")
 """Headers in which the back end trusts the gateway: whatever a caller says in them is dropped first."""
 
 FORWARDED = ("x-forwarded-for", "forwarded")
