@@ -115,7 +115,7 @@ CALLS = st.lists(
 def made(key: str, method: str, path: str, credentials: frozenset[str]) -> Request:
     """One request with some of all credentials."""
     tokens = {"one": ISSUERS[0].token(), "two": ISSUERS[1].token(), "late": ISSUERS[0].token(exp=1)}
-    headers = {name: key for name in ("X-Key", "x-api-key") if name in credentials}
+    headers: dict[str, str] = {name: key for name in ("X-Key", "x-api-key") if name in credentials}
     headers |= {"x-key": key[:-4] + "AAAA"} if "bad key" in credentials and "X-Key" not in credentials else {}
     headers |= {"X-T": f"T {tokens['one']}"} if "X-T" in credentials else {}
     headers |= {"cookie": f"a=b; t={tokens['one']}"} if "cookie" in credentials else {}
