@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mawasu.gateway import authn, limiter, reference, routes, splits
-from mawasu.gateway.clusters import HTTP, outside_name
+from mawasu.gateway.clusters import BUFFER, HTTP, outside_name
 from mawasu.gateway.clusters import outside as outside_cluster
 from mawasu.gateway.forms import Served, TokenScheme
 from mawasu.gateway.listener import AUTHN, CLUSTERS, QUOTAS, ROUTES
@@ -175,7 +175,7 @@ def _backend(endpoint: Endpoint) -> Dict:
         "type": "STATIC",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
-        "per_connection_buffer_limit_bytes": 32768,
+        "per_connection_buffer_limit_bytes": BUFFER,
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
         "typed_extension_protocol_options": {
             HTTP: {
