@@ -42,9 +42,9 @@ ASKED = (
 )
 UNITS = (Unit("consumer"), Unit("claim", "sub"), Unit("header", "x-user"), Unit("cookie"))
 
-SECURITY = st.lists(st.lists(st.sampled_from(NAMES), unique=True, max_size=3), max_size=3).map(
-    lambda alternatives: [{name: [] for name in names} for names in alternatives]
-)
+SECURITY: st.SearchStrategy[list[dict[str, list[str]]]] = st.lists(
+    st.lists(st.sampled_from(NAMES), unique=True, max_size=3), max_size=3
+).map(lambda alternatives: [{name: [] for name in names} for names in alternatives])
 BACKENDS = st.sampled_from(
     [
         None,
