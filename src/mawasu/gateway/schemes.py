@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from mawasu.gateway.document import Document, Path, kind_of, nearest
 from mawasu.gateway.forms import KeyScheme, Place, Scheme, TokenScheme
+from mawasu.gateway.outside import host_fault
 
 KEY_PLACES = (Place("header", "x-api-key"), Place("query", "key"), Place("query", "api_key"))
 TOKEN_PLACES = (
@@ -112,6 +113,8 @@ def _jwks_uri(doc: Document, body: Mapping[str, Any], at: Path) -> str:
         fine = False
     if not fine or any(char.isspace() for char in uri):
         doc.fault((*at, JWKS_URI), f"expected an https URL, found {uri!r}")
+    elif wrong := host_fault(urlsplit(uri).hostname or ""):
+        doc.fault((*at, JWKS_URI), wrong)
     return uri
 
 

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -91,27 +91,27 @@ class _Asked(threading.Thread):
         super().__init__(name="key set", daemon=True)
         self.uri, self.text = uri, ""
         self._trust = trust
-        parts = urlsplit(uri)
-        self._target = f"{parts.path or '/'}?{parts.query}".removesuffix("?")
-        context = ssl.create_default_context(cafile=trust or None)
-        self._connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port or 443, timeout=patience, context=context
-        )
+        self._patience = patience
+        self._connection: http.client.HTTPSConnection | None = None
 
     def run(self) -> None:
+        parts = urlsplit(self.uri)
+        target = f"{parts.path or '/'}?{parts.query}".removesuffix("?")
         try:
-            self._connection.request("GET", self._target)
-            answer = self._connection.getresponse()
-            body = answer.read(LARGEST + 1)
+            context = ssl.create_default_context(cafile=self._trust or None)
+            at = parts.hostname or "", parts.port or 443
+            with closing(http.client.HTTPSConnection(*at, timeout=self._patience, context=context)) as connection:
+                self._connection = connection
+                connection.request("GET", target)
+                answer = connection.getresponse()
+                body = answer.read(LARGEST + 1)
             if answer.status == http.client.OK and len(body) <= LARGEST:  # as Envoy, which follows no redirection
                 self.text = authn.usable_set(body.decode())
         except (OSError, http.client.HTTPException, ValueError):
             pass  # whatever it is, the issuer is away
-        finally:
-            self._connection.close()
 
     def give_up(self) -> None:
-        connected = self._connection.sock
+        connected = self._connection.sock if self._connection else None
         if self.is_alive() and connected is not None:
             with suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
