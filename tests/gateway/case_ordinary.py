@@ -205,6 +205,24 @@ APART: list[Case] = [
         "test_cases.py::test_a_key_set_that_cannot_be_fetched_opens_nothing",
     ),
     Held(
+        "key set",
+        "cold, and then it comes",
+        "arrives, without another switch",
+        "test_key_sets.py::test_a_key_set_that_comes_late_opens_without_another_switch",
+    ),
+    Held(
+        "key set",
+        "warm: errors, or what is no key set",
+        "the last good keys go on",
+        "test_key_sets.py::test_while_the_issuer_is_away_its_last_good_keys_go_on",
+    ),
+    Held(
+        "key set",
+        "warm, and then an API key is made, a preview pushed, Envoy started anew",
+        "the last good keys go on, until the issuer is back",
+        "test_key_sets.py::test_a_change_while_the_issuer_is_away_leaves_its_last_good_keys_in_place",
+    ),
+    Held(
         "pre-flight",
         "`OPTIONS` from a foreign origin",
         f"400 `{routes.FOREIGN}`",
@@ -221,6 +239,12 @@ APART: list[Case] = [
         "with a token, a key, neither",
         "the verified claims, or nothing",
         "test_cases.py::test_a_forged_identity_never_reaches_the_back_end",
+    ),
+    Held(
+        "identity",
+        "a key in a header, asked for or not",
+        "never the key",
+        "test_cases.py::test_no_back_end_gets_a_key_that_came_in_a_header_whether_it_was_asked_for_or_not",
     ),
     Held(
         "identity",

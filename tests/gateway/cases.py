@@ -174,6 +174,7 @@ ESPV2: dict[Row, str] = {
     23: "**differs**: `crit` is not looked at",
     24: "the same, after a minute",
     25: "**differs**: honoured; the policy of the named method is what it meets",
+    28: "the same; parameters of segments (`;`) are up to its Envoy",
     46: "refused as a token is: 401; a revoked key within a minute",
     47: "403 `Audiences in Jwt are not allowed`",
     48: "the same, within a minute of the next `mawasu reconcile`",

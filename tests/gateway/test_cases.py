@@ -72,6 +72,7 @@ def test_a_back_end_that_is_too_slow_is_given_up(world: World) -> None:
 
 def test_a_forged_identity_never_reaches_the_back_end(world: World) -> None:
     forged = ["X-Endpoint-API-UserInfo: forged", "x-endpoint-api-userinfo: again", "X-Mawasu-Consumer: root"]
+    forged += ["X-Endpoint-API-Consumer-Type: PROJECT", "X-Endpoint-API-Consumer-Number: forged"]
     for path, credentials in (
         ("/open", ""),
         ("/maybe", ""),
@@ -82,7 +83,7 @@ def test_a_forged_identity_never_reaches_the_back_end(world: World) -> None:
         text = "\r\n".join(line for line in lines if line) + "\r\n\r\n"
         assert raw(world.stand.port, text.encode()).status == 200
         seen = world.backend.seen[-1]
-        assert not any("forged" in value or "again" in value or value == "root" for _, value in seen.headers)
+        assert not {"forged", "again", "root", "PROJECT"} & {value for _, value in seen.headers}
         assert len(seen.values("x-endpoint-api-userinfo")) == (0 if path in ("/open", "/maybe") else 1)
 
 
@@ -96,6 +97,18 @@ def test_the_back_end_learns_who_calls_from_the_verified_token(world: World) -> 
     assert seen.values("x-mawasu-consumer") == ["bob"]
     assert seen.values("x-api-key") == []
     assert seen.line == "GET /both HTTP/1.1"
+
+
+@pytest.mark.parametrize("path", ["/open", "/t", "/maybe", "/either", "/both", "/k", "/elsewhere"])
+def test_no_back_end_gets_a_key_that_came_in_a_header_whether_it_was_asked_for_or_not(path: str, world: World) -> None:
+    key, token = world.keys["good"], world.issuer.token()
+    headers = {"x-api-key": key, "authorization": f"Bearer {token}", "x-token": token}
+
+    assert call(world.stand.port, "GET", AT + path, headers).status == 200
+
+    seen = world.backend.seen[-1]
+    assert not [name for name, value in seen.headers if key in value]
+    assert seen.values("authorization") == [f"Bearer {token}"], "a token goes on as it came"
 
 
 def test_a_template_and_its_query_reach_the_back_end_without_the_address(world: World) -> None:

@@ -109,6 +109,15 @@ def test_routes_name_only_clusters_and_requirements_that_are_there() -> None:
     assert all(json.dumps(name) in named for name in config.providers)
 
 
+def test_what_a_connection_holds_is_bounded_whoever_is_called() -> None:
+    """Envoy's "Configuring Envoy as an edge proxy": buffers of 32 KiB, windows of 64 KiB and 1 MiB."""
+    made = golden()
+    called = [*made[listener.CLUSTERS], *made["bootstrap"]["static_resources"]["listeners"]]
+    assert {one["per_connection_buffer_limit_bytes"] for one in called} == {32768}
+    windows = json.dumps(made).count('"initial_stream_window_size": 65536, "initial_connection_window_size": 1048576')
+    assert windows == json.dumps(made).count('"http2_protocol_options"') == 2
+
+
 def test_where_there_is_no_key_stands_one_that_nobody_can_have() -> None:
     (key,) = json.loads(authn.key_set([]))["keys"]
     x, y = (int.from_bytes(base64.urlsafe_b64decode(key[axis] + "=")) for axis in ("x", "y"))

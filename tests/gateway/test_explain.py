@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mawasu.gateway import tokens
 from mawasu.gateway.asked import Request, path_of
@@ -146,11 +148,60 @@ def test_a_path_is_normalised_as_envoy_does(sent: str, world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", ["/things/..", "/things/.", "/things/a//../b", "/pub/x;a/../y", "/%2e%2e/open", "/x/.."]
+    "sent",
+    [
+        "/things/..",
+        "/things/.",
+        "/things/a//../b",
+        "/pub/x;a/../y",
+        "/%2e%2e/open",
+        "/x/..",
+        "/.;/open",
+        "/x/..;y",
+        "/.;a/b;c",
+    ],
 )
 def test_dots_lead_where_envoy_follows_them(sent: str, world: World) -> None:
     data = get(sent)(world)
     assert explained(world, data).status == raw(world.stand.port, data).status
+
+
+PARTS = (
+    *(
+        "/",
+        "//",
+        "\\",
+        ".",
+        "..",
+        ";",
+        "%2e",
+        "%2E",
+        "%2f",
+        "%5c",
+        "%00",
+        "%3b",
+        "%c0%af",
+        "%252f",
+        "%zz",
+        "%",
+        "?",
+        "#",
+    ),
+    *("admin", "%61dmin", "pub", "x", "open", "things", "special", "a", "*", "{"),
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=8).map("".join))
+def test_whatever_path_is_asked_for_it_is_explained_and_what_is_closed_stays_so(world: World, sent: str) -> None:
+    data = get(f"/{sent}")(world)
+    found = explained(world, data)
+    assert raw(world.stand.port, data).status == found.status
+    if found.status == 200:
+        line = world.backend.seen[-1].line
+        segments = line.split()[1].partition("?")[0].strip("/").split("/")
+        assert segments[0] in ("open", "things", "pub"), line
+        assert not [one for one in segments if one.replace("%2e", ".").partition(";")[0] in (".", "..")], line
 
 
 HERE = "/flight-delay/production"

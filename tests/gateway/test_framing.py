@@ -75,12 +75,23 @@ AMBIGUOUS = {
 }
 
 
+UNKNOWN_CODINGS = (
+    "38 an unknown coding",
+    "38 a coding after chunked",
+    "38 two codings",
+    "38 two headers",
+    "38 chunked twice",
+    "38 quoted",
+)
+"""RFC 9112, 6.1: 501 to a transfer coding that is not understood."""
+
+
 @pytest.mark.parametrize("name", AMBIGUOUS)
 def test_a_body_of_unclear_length_is_refused_and_the_connection_closed(world: World, name: str) -> None:
     head = "\r\n".join([f"POST {AT}/things HTTP/1.1", "host: x", *AMBIGUOUS[name], "", ""])
     with world.unseen():
         got = conversation(world.port, (head + "0\r\n\r\n" + SMUGGLED).encode("latin-1"))
-    assert got.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
+    assert got.startswith(b"HTTP/1.1 501 " if name in UNKNOWN_CODINGS else b"HTTP/1.1 400 ")
     assert got.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in got
 

@@ -204,6 +204,9 @@ def test_two_paths_for_the_same_requests_are_a_fault() -> None:
         ({"x-google-jwks_uri": "http://i/k"}, "expected an https URL"),
         ({"x-google-jwks_uri": "https://"}, "expected an https URL"),
         ({"x-google-jwks_uri": "https://i:99999/k"}, "expected an https URL"),
+        ({"x-google-jwks_uri": "https://169.254.169.254/k"}, "this machine's own surroundings"),
+        ({"x-google-jwks_uri": "https://metadata.google.internal/k"}, "gives credentials to this machine"),
+        ({"x-google-jwks_uri": "https://2852039166/k"}, "is no name of a host"),
         ({"x-google-jwks_uri": "https://i/k", "x-google-audiences": None}, "audiences this API accepts"),
         ({"x-google-jwks_uri": "https://i/k", "x-google-audiences": " , "}, "names no audience"),
         ({"x-google-jwks_uri": "https://i/k", "x-google-issuer": "mawasu"}, "issuer of API keys"),
@@ -242,9 +245,52 @@ def test_what_the_gateway_would_have_to_ignore_is_a_fault(text: str, words: str)
     assert any(words in line for line in said(HEAD + text))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "security: [{}]\npaths: {/x: {get: {secruity: [{key: []}]}}}",
+            "get.secruity: unknown key; did you mean 'security'",
+        ),
+        (
+            "securty: [{key: []}]\npaths: {/x: {get: {security: []}}}",
+            ":3: securty: unknown key; did you mean 'security'?",
+        ),
+        ("paths: {/x: {gett: {}, get: {security: []}}}", "paths./x.gett: unknown key; did you mean 'get'?"),
+        ("paths: {/x: {GET: {}, get: {security: []}}}", "paths./x.GET: unknown key"),
+        (
+            "paths: {/x: {get: {security: [], X-Google-Quota: {}}}}",
+            "X-Google-Quota: unknown key; did you mean 'x-google-quota'?",
+        ),
+        (
+            "paths: {/x: {get: {security: [], x_google_quota: {}}}}",
+            "x_google_quota: unknown key; did you mean 'x-google-quota'?",
+        ),
+        ("paths: {/x: {get: {security: []}}}\nbasePath: /v1", "basePath: unknown key"),
+        ("paths: {/x: {get: {security: []}}}\ncomponents: {securitySchema: {}}", "did you mean 'securitySchemes'?"),
+        (
+            "paths: {/x: {$ref: '#/components/pathItems/x'}}\n"
+            "components: {pathItems: {x: {get: {security: [], parametres: []}}}}",
+            ":4: components.pathItems.x.get.parametres: unknown key; did you mean 'parameters'?",
+        ),
+    ],
+)
+def test_a_word_that_openapi_does_not_have_is_a_fault_with_the_nearest_one(text: str, words: str) -> None:
+    assert any(words in line for line in said(HEAD + text))
+
+
+def test_a_word_of_a_scheme_that_openapi_does_not_have_is_a_fault() -> None:
+    assert any("nmae: unknown key; did you mean 'name'?" in line for line in said(with_scheme(nmae="x")))
+
+
+def test_extensions_of_others_are_left_alone() -> None:
+    text = f"{HEAD}x-tags: 1\npaths: {{x-more: 1, /x: {{x-internal: true, get: {{security: [], x-codegen: {{}}}}}}}}"
+    assert len(parse(text, "f").operations) == 1
+
+
 def test_data_in_examples_is_not_description() -> None:
     text = f"""{HEAD}
-paths: {{/x: {{get: {{security: [], example: {{x-google-nonsense: 1, $ref: '#/nowhere'}}}}}}}}
+paths: {{/x: {{get: {{security: [], x-my: {{example: {{x-google-nonsense: 1, $ref: '#/nowhere'}}}}}}}}}}
 components:
   schemas: {{a: {{properties: {{example: {{$ref: '#/components/schemas/b'}}, $ref: {{type: string}}}}}}, b: {{}}}}
 """

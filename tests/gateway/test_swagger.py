@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mawasu.errors import SpecError
 from mawasu.gateway import espv2, swagger, templates
+from mawasu.gateway.forms import Scheme, TokenScheme
 from mawasu.gateway.openapi import METHODS, read
 from mawasu.gateway.outside import APPEND, BACKEND
 from mawasu.gateway.swagger import Backed, Compiled, compile
@@ -421,6 +422,55 @@ def test_whatever_is_read_becomes_swagger_2_with_the_same_routes(whole: dict[str
         if one.operation.method != "OPTIONS"
     }
     assert {(templates.shape(path), method) for path, method in routes} == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(documents(), st.sampled_from([1, 2]))
+def test_whatever_is_read_means_the_same_when_endpoints_reads_it(whole: dict[str, Any], sites: int) -> None:
+    """Who may call each operation, by which issuers' tokens from where, and how long it may take."""
+    text = json.dumps(whole | {BACKEND: {"deadline": 2.5}})
+    try:
+        api = read(text, "f").api
+    except SpecError:
+        return
+    found = made(*[text] * sites)
+    told = {
+        (templates.shape(path), method.upper()): (opened_by(found, one), one[BACKEND]["deadline"])
+        for path, method, one in swagger2.operations(found)
+    }
+    for name in ("production", "staging")[:sites]:
+        for one in api.operations:
+            who = [[who_of(api.schemes[scheme], name) for scheme in names] for names in one.security]
+            at = templates.shape(f"/flight-delay/{name}{one.path}"), one.method
+            assert told.pop(at) == (who, one.deadline)
+    for (_, method), (who, _) in told.items():
+        assert (method, who, api.cors) == ("OPTIONS", [], True), "and nothing more is there"
+
+
+Who = tuple[str, list[str], list[tuple[str, str, str]]]
+"""An issuer, its audiences, and where a token stands: kind, name, what is before it."""
+
+
+def opened_by(found: dict[str, Any], operation: dict[str, Any]) -> list[list[Who]]:
+    return [[_who(found["securityDefinitions"][name]) for name in one] for one in operation["security"]]
+
+
+def _who(said: dict[str, Any]) -> Who:
+    places = [
+        (kind, one[kind], one.get("value_prefix", ""))
+        for one in said["x-google-jwt-locations"]
+        for kind in ("header", "query")
+        if kind in one
+    ]
+    return said["x-google-issuer"], said["x-google-audiences"].split(","), places
+
+
+def who_of(scheme: Scheme, environment: str) -> Who:
+    places = [(place.kind, place.name, place.prefix) for place in scheme.places]
+    if isinstance(scheme, TokenScheme):
+        return scheme.issuer, list(scheme.audiences), places
+    here = ("flight-delay", environment)
+    return "mawasu", ["/".join(here), f"{here[0]}/*", f"*/{here[1]}", "*/*", "*"], places
 
 
 # ---------------------------------------------------------------------------------------------- ESPv2's arguments

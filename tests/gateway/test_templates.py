@@ -6,6 +6,7 @@ import re
 import string
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,24 @@ def _segment_matches(segment: str, text: str) -> bool:
     assert len(pieces) == 2
     start, end = pieces
     return text.startswith(start) and text.endswith(end) and len(text) > len(start) + len(end)
+
+
+@pytest.mark.parametrize(
+    ("template", "taken", "left"),
+    [
+        ("/{x}", ["a", ".a", "..a", "...", "..a;b", "a;..", ".-"], ["..;", "..;a", ".;", ".;a;b", ".", ".."]),
+        ("/{x}.c", ["..c", "...c", "a.c", "..a;.c"], ["..;.c", ".;a.c"]),
+        ("/{x};c", ["a;c", "..a;c"], ["..;c", ".;c"]),
+        ("/.{x}", [".a", "..a", "...", "..a;"], [".;", "..;a"]),
+        ("/..{x}", ["..a", "...;"], ["..;", "..;a"]),
+        ("/a{x}", ["a;", "a..;", "a.;"], ["..;"]),
+        ("/b/{x}/c/{y}", ["b/1/c/2"], ["b/..;/c/2", "b/1/c/..;"]),
+    ],
+)
+def test_a_variable_is_no_dots_with_parameters(template: str, taken: list[str], left: list[str]) -> None:
+    pattern = re.compile(templates.regex(template))
+    assert [path for path in taken if not pattern.fullmatch(f"/{path}")] == []
+    assert [path for path in left if pattern.fullmatch(f"/{path}")] == []
 
 
 def test_literals_come_before_variables_at_the_first_segment_that_differs() -> None:

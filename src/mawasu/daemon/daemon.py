@@ -28,6 +28,7 @@ from mawasu.executor.queue import Job, Queue
 from mawasu.executor.records import LocalRecords
 from mawasu.executor.sites import Live, Sites
 from mawasu.executor.taking import Taken
+from mawasu.gateway.authn import AGAIN
 from mawasu.gateway.openapi import check as check_api
 from mawasu.git.repository import heads
 from mawasu.home import Home
@@ -97,6 +98,7 @@ class Daemon:
         threading.Thread(target=self._tick, name="tick", daemon=True).start()
         threading.Thread(target=self._refresh, name="refresh", daemon=True).start()
         threading.Thread(target=self._collect, name="predictions", daemon=True).start()
+        threading.Thread(target=self._issuers, name="key sets", daemon=True).start()
         threading.Thread(target=_warm, name="warm", daemon=True).start()
 
     def stop(self) -> None:
@@ -145,6 +147,14 @@ class Daemon:
                     self.log.write(f"prediction log: {error}")
                 said = str(error)
             self.stopped.wait(TICK)
+
+    def _issuers(self) -> None:
+        """Copies of key sets, on a thread of its own: an issuer that is slow keeps nothing else waiting."""
+        while not self.stopped.wait(AGAIN):
+            try:
+                self.platform.gateway.refresh_key_sets()
+            except MawasuError as error:
+                self.log.write(f"key sets: {error}")
 
     def _refresh(self) -> None:
         """New data, on a thread of its own: reading a large source keeps nothing else waiting."""

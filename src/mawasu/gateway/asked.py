@@ -8,8 +8,10 @@ from urllib.parse import quote, unquote
 from mawasu.gateway.forms import Place
 from mawasu.words import Value
 
-_REFUSED = re.compile(r"%(?:2f|5c|00)|\x00", re.IGNORECASE)
+_REFUSED = re.compile(r"%(?:2f|5c)|\x00", re.IGNORECASE)
 _UNRESERVED = re.compile(r"%(2[de]|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])", re.IGNORECASE)
+_PARAMETERS = re.compile(r"(?<=[/\\])(\.\.?);[^/\\]*")
+"""`..;x` is `..` to servers that know parameters of segments, and to Envoy, unless the dots are escaped."""
 _AS_IT_IS = "/-._~!$&'()*+,;=:@%[]"
 _NOT_IN_A_TOKEN = re.compile(r"^[^A-Za-z0-9_.-]+(?=[A-Za-z0-9_.-])")
 
@@ -46,6 +48,9 @@ def path_of(target: str) -> str | None:
     """The path that is matched, as Envoy normalises it (`normalize_path`, `merge_slashes`); None: it is refused."""
     path = target.partition("?")[0]
     if "#" in target or not path.startswith("/") or _REFUSED.search(path):
+        return None
+    path = _PARAMETERS.sub(r"\1", path)
+    if "%00" in path:
         return None
     plain = _UNRESERVED.sub(lambda match: chr(int(match[1], 16)), path).replace("\\", "/")
     return re.sub("/+", "/", _without_dots(quote(plain, safe=_AS_IT_IS)))

@@ -8,7 +8,8 @@ asked afterwards (`claims.py`). See decisions/0020-many-keys.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ import msgspec
 
 from mawasu.gateway import clusters
 from mawasu.gateway.forms import KeyScheme, Operation, Place, Scheme, Served, TokenScheme
-from mawasu.gateway.schemes import OURS
+from mawasu.gateway.schemes import OURS, fault_of_key
 from mawasu.words import PublicKey, digest_of_value
 
 Dict = dict[str, Any]
@@ -39,6 +40,13 @@ KEY_CACHE = {"jwt_cache_size": 10_000}
 """Tokens whose signature each worker remembers, some 6 KB each; of API keys more, for they come again and again.
 Only where the set is told to Envoy: another set is another filter with an empty memory, whereas a token would be
 remembered longer than a key that its issuer rotated out."""
+
+KEPT = 300
+"""Seconds until a key set is fetched again: how long a key that its issuer took out still opens doors."""
+AGAIN = 5
+"""Seconds until it is tried again when that failed; what was fetched last goes on until then."""
+FROM = "x-mawasu-from"
+"""A member of a set that is a copy: where the set is published. Verifiers leave it alone (RFC 7517, 5)."""
 
 NOBODY = {
     "kty": "EC",
@@ -112,14 +120,51 @@ def _header(place: Place) -> Dict:
 def _jwks_source(scheme: TokenScheme) -> Dict:
     if scheme.jwks:
         return {"local_jwks": {"inline_string": scheme.jwks}, "jwt_cache_config": CACHE}
+    return _fetched(scheme.jwks_uri)
+
+
+def _fetched(uri: str) -> Dict:
     return {
         "remote_jwks": {
-            "http_uri": {"uri": scheme.jwks_uri, "cluster": jwks_cluster_name(scheme.jwks_uri), "timeout": "5s"},
-            "cache_duration": "300s",
+            "http_uri": {"uri": uri, "cluster": jwks_cluster_name(uri), "timeout": "5s"},
+            "cache_duration": f"{KEPT}s",
             # Fetched before the policy takes effect, and kept while the issuer is away.
-            "async_fetch": {"fast_listener": True, "failed_refetch_duration": "5s"},
+            "async_fetch": {"fast_listener": True, "failed_refetch_duration": f"{AGAIN}s"},
         }
     }
+
+
+def published_at(provider: Dict) -> str:
+    """Where the key set of a provider is published; "" for API keys, and for a set that stands in a document."""
+    if "remote_jwks" in provider:
+        return str(provider["remote_jwks"]["http_uri"]["uri"])
+    inline = provider["local_jwks"].get("inline_string", "")
+    return str(json.loads(inline).get(FROM, "")) if FROM in inline else ""
+
+
+def with_copy(provider: Dict, copies: Mapping[str, str]) -> Dict:
+    """The provider with the copy of its key set, by URI, where there is one; else Envoy fetches it.
+
+    Its name stays. No token is remembered beside a copy, for it is to go as soon as its issuer is back.
+    """
+    uri = published_at(provider)
+    if not uri:
+        return provider
+    rest = {key: value for key, value in provider.items() if key not in ("remote_jwks", "local_jwks")}
+    if uri not in copies:
+        return rest | _fetched(uri)
+    text = json.dumps({"keys": json.loads(copies[uri])["keys"], FROM: uri}, separators=(",", ":"))
+    return rest | {"local_jwks": {"inline_string": text}}
+
+
+def usable_set(text: str) -> str:
+    """The keys of a JWK Set that can verify a token, as JSON; "" when there are none: Envoy would refuse such a set."""
+    try:
+        keys = json.loads(text)["keys"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    found = [key for key in keys if isinstance(key, dict) and not fault_of_key(key)] if isinstance(keys, list) else []
+    return json.dumps({"keys": found}) if found else ""
 
 
 def jwks_cluster_name(uri: str) -> str:

@@ -10,6 +10,13 @@ from mawasu.gateway.forms import Outside
 Dict = dict[str, Any]
 
 _TYPE = "type.googleapis.com/envoy."
+HTTP2: Dict = {
+    "max_concurrent_streams": 100,
+    "initial_stream_window_size": 65536,
+    "initial_connection_window_size": 1048576,
+}
+"""Towards callers and servers alike: what a stream, and a connection, may hold that nobody has read yet."""
+BUFFER = 32768  # bytes that a connection holds before its peer has to wait
 HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -35,6 +42,7 @@ def by_name(name: str, host: str, port: int) -> Dict:
         "type": "LOGICAL_DNS",
         "dns_lookup_family": "ALL",  # and whichever address answers first (RFC 8305)
         "connect_timeout": "5s",
+        "per_connection_buffer_limit_bytes": BUFFER,
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [at]}]},
     }
 
@@ -55,16 +63,15 @@ def outside_name(backend: Outside) -> str:
 def outside(backend: Outside, trust: str) -> Dict:
     """An outside back end, and how it is spoken to."""
     protocol = "h2" if backend.http2 else "http/1.1"
-    options = "http2_protocol_options" if backend.http2 else "http_protocol_options"
+    options: Dict = {"http2_protocol_options": HTTP2} if backend.http2 else {"http_protocol_options": {}}
     cluster = by_tls(outside_name(backend), backend.host, backend.port, trust, (protocol,))
     http = {
         "@type": f"{_TYPE}extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {options: {}},
+        "explicit_http_config": options,
         # Shorter than what load balancers keep: one that they close must not get a request.
         "common_http_protocol_options": {"idle_timeout": "30s"},
     }
     return cluster | {
         "metadata": {"filter_metadata": {"mawasu": {"revision": f"https://{backend.authority}"}}},  # for the access log
-        "per_connection_buffer_limit_bytes": 32768,
         "typed_extension_protocol_options": {HTTP: http},
     }

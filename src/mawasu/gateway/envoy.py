@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mawasu.gateway import authn, limiter, reference, routes, splits
-from mawasu.gateway.clusters import HTTP, outside_name
+from mawasu.gateway.clusters import BUFFER, HTTP, outside_name
 from mawasu.gateway.clusters import outside as outside_cluster
 from mawasu.gateway.forms import Served, TokenScheme
 from mawasu.gateway.listener import AUTHN, CLUSTERS, QUOTAS, ROUTES
@@ -53,6 +53,22 @@ class Config(Value, frozen=True):
             name: {**body, "local_jwks": {"filename": keys}} if body["issuer"] == OURS else body
             for name, body in self.providers.items()
         }
+        return msgspec.structs.replace(self, providers=providers)
+
+    @property
+    def key_sets(self) -> frozenset[str]:
+        """Where the key sets are published that Envoy fetches, or has copies of."""
+        return frozenset(filter(None, map(authn.published_at, self.providers.values())))
+
+    @property
+    def copies(self) -> dict[str, str]:
+        """Those of them that Envoy has copies of, by URI."""
+        given = [body for body in self.providers.values() if "local_jwks" in body and authn.published_at(body)]
+        return {authn.published_at(body): body["local_jwks"]["inline_string"] for body in given}
+
+    def with_copies(self, copies: Mapping[str, str]) -> Config:
+        """The same with copies of key sets, by URI, in place of what Envoy would fetch; it fetches all others."""
+        providers = {name: authn.with_copy(body, copies) for name, body in self.providers.items()}
         return msgspec.structs.replace(self, providers=providers)
 
     def files(self) -> dict[str, list[Dict]]:
@@ -159,7 +175,7 @@ def _backend(endpoint: Endpoint) -> Dict:
         "type": "STATIC",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
-        "per_connection_buffer_limit_bytes": 32768,
+        "per_connection_buffer_limit_bytes": BUFFER,
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
         "typed_extension_protocol_options": {
             HTTP: {

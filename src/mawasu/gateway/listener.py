@@ -10,13 +10,16 @@ from typing import Any
 
 from mawasu.gateway import claims, credentials, edge, limiter, reference, rewriting, routes, splits, tracing
 from mawasu.gateway.authn import CONSUMER, FILTER, METADATA, TYPE, USER_INFO
+from mawasu.gateway.clusters import BUFFER, HTTP2
 from mawasu.gateway.edge import Edge
 
 Dict = dict[str, Any]
 
 LARGEST_BODY = 10 * 2**20  # bytes; the request is held until it is whole, so this is memory
 
-FORGED = (USER_INFO, CONSUMER, "x-envoy-original-path", "x-forwarded-authorization")
+OF_ESPV2 = ("x-endpoint-api-consumer-type", "x-endpoint-api-consumer-number")
+"""Whose API key it was, as ESPv2 says it of Google's keys: a back end written for it may believe them."""
+FORGED = (USER_INFO, CONSUMER, *OF_ESPV2, "x-envoy-original-path", "x-forwarded-authorization")
 """Headers in which the back end trusts the gateway: whatever a caller says in them is dropped first."""
 
 FORWARDED = ("x-forwarded-for", "forwarded")
@@ -72,7 +75,7 @@ def _listener(at: Edge, directory: str, access_log: str) -> Dict:
         "address": {"socket_address": {"address": at.host, "port_value": at.port}},
         # Shared ports would let a second gateway take half of the requests instead of failing to start.
         "enable_reuse_port": False,
-        "per_connection_buffer_limit_bytes": 32768,
+        "per_connection_buffer_limit_bytes": BUFFER,
         "filter_chains": [chain],
     }
 
@@ -108,11 +111,7 @@ def _manager(at: Edge, directory: str, access_log: str) -> Dict:
         },
         # An absolute URL names a host, and this gateway answers for none but itself.
         "http_protocol_options": {"allow_absolute_url": False},
-        "http2_protocol_options": {
-            "max_concurrent_streams": 100,
-            "initial_stream_window_size": 65536,
-            "initial_connection_window_size": 1048576,
-        },
+        "http2_protocol_options": HTTP2,
         "max_request_headers_kb": 60,
         "request_headers_timeout": f"{at.header_time:g}s",
         "request_timeout": f"{at.request_time:g}s",

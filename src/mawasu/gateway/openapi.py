@@ -10,14 +10,14 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from mawasu.gateway import outside, quotas, schemes, templates
+from mawasu.gateway import outside, quotas, schemes, spelled, templates
 from mawasu.gateway.document import Document, Path, kind_of, nearest
 from mawasu.gateway.forms import Api, Operation, Scheme, Served
 from mawasu.gateway.outside import BACKEND
 from mawasu.gateway.shown import shown
+from mawasu.gateway.spelled import METHODS as METHODS
 from mawasu.words import Site
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 IN_SCHEMES = frozenset({schemes.ISSUER, schemes.JWKS_URI, schemes.AUDIENCES, schemes.LOCATIONS})
 AT_TOP = frozenset({quotas.MANAGEMENT, quotas.ENDPOINTS, quotas.ALLOW, "x-google-api-name"})
 KNOWN = IN_SCHEMES | AT_TOP | {BACKEND, quotas.QUOTA}
@@ -41,6 +41,7 @@ class Reading:
         self.swagger = "swagger" in self.root
         _check_version(self.doc, self.root)
         _check_references_and_extensions(self.doc, self.schemes_at)
+        spelled.check(self)
         quotas.check_allow(self.doc, self.root)
         metrics, limits = quotas.parse_management(self.doc, self.root)
         found = _schemes(self.doc, self.root, self.schemes_at)

@@ -84,7 +84,7 @@ def authority_of(text: str) -> str:
     if found is None or found.path or found.query or found.fragment or found.username is not None:
         return ""
     host = found.hostname or ""
-    return "" if _host_fault(host) else Outside(host, found.port or 443).authority
+    return "" if host_fault(host) else Outside(host, found.port or 443).authority
 
 
 def _deadline(doc: Document, said: Mapping[str, Any], at: Path) -> float:
@@ -132,10 +132,10 @@ def _address_fault(parts: SplitResult) -> str:
         return "has a user, a query or a fragment, which no address of a back end has"
     if not _PATH.fullmatch(parts.path) or any(one in (".", "..") for one in parts.path.split("/")):
         return f"has no path of a URL: {parts.path!r}"
-    return "expected a port from 1 on" if parts.port == 0 else _host_fault(parts.hostname or "")
+    return "expected a port from 1 on" if parts.port == 0 else host_fault(parts.hostname or "")
 
 
-def _host_fault(host: str) -> str:
+def host_fault(host: str) -> str:
     """What is wrong with calling a host, whoever allows it."""
     try:
         address = ipaddress.ip_address(host)

@@ -9,7 +9,7 @@ from typing import Any
 from mawasu.gateway import claims, credentials, limiter, matching, reference, rewriting, splits
 from mawasu.gateway.authn import FILTER, TYPE, digest
 from mawasu.gateway.clusters import outside_name
-from mawasu.gateway.forms import KeyScheme, Operation, Served
+from mawasu.gateway.forms import KeyScheme, Operation, Served, TokenScheme
 from mawasu.gateway.ways import Way, ways_of
 
 Dict = dict[str, Any]
@@ -134,6 +134,7 @@ def _call(served: Served, operation: Operation, match: Dict, requirement: str | 
     per_filter |= {claims.FILTER: after} if after else {}
     charges = limiter.charges(served, operation)
     per_filter |= {limiter.FILTER: PRESENT} if charges else {}
+    unverified = _headers_of_keys(served, operation)
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
         "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
@@ -145,7 +146,21 @@ def _call(served: Served, operation: Operation, match: Dict, requirement: str | 
         },
         "typed_per_filter_config": per_filter,
         "metadata": {"filter_metadata": {METADATA: {"key": needs_key(served, operation), **charges}}},
+        **({"request_headers_to_remove": unverified} if unverified else {}),
     }
+
+
+def _headers_of_keys(served: Served, operation: Operation) -> list[str]:
+    """Where a key may stand that nobody verifies here, beside a token for instance: the verifier takes its own off.
+
+    A header that may carry a token as well is left alone.
+    """
+    schemes = served.api.schemes.values()
+    tokens = {place.name for scheme in schemes if isinstance(scheme, TokenScheme) for place in scheme.places}
+    always = {name for name in served.api.schemes if all(name in names for names in operation.security or [()])}
+    open_ = [scheme for scheme in schemes if isinstance(scheme, KeyScheme) and scheme.name not in always]
+    found = {place.name for scheme in open_ for place in scheme.places if place.kind == "header"}
+    return sorted(found - tokens)
 
 
 def needs_key(served: Served, operation: Operation) -> bool:

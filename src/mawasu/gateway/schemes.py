@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from mawasu.gateway.document import Document, Path, kind_of, nearest
 from mawasu.gateway.forms import KeyScheme, Place, Scheme, TokenScheme
+from mawasu.gateway.outside import host_fault
 
 KEY_PLACES = (Place("header", "x-api-key"), Place("query", "key"), Place("query", "api_key"))
 TOKEN_PLACES = (
@@ -26,6 +27,7 @@ INLINE = "x-mawasu-jwks"
 OURS = "mawasu"
 """The issuer of API keys: no document may claim it."""
 
+KINDS = ("RSA", "EC", "OKP")
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "k", "oth"})  # RFC 7518, 6.2.2, 6.3.2, 6.4.1
 
 
@@ -111,6 +113,8 @@ def _jwks_uri(doc: Document, body: Mapping[str, Any], at: Path) -> str:
         fine = False
     if not fine or any(char.isspace() for char in uri):
         doc.fault((*at, JWKS_URI), f"expected an https URL, found {uri!r}")
+    elif wrong := host_fault(urlsplit(uri).hostname or ""):
+        doc.fault((*at, JWKS_URI), wrong)
     return uri
 
 
@@ -137,16 +141,22 @@ def _inline_jwks(doc: Document, value: Any, at: Path) -> str:
 
 def _check_key(doc: Document, jwk: dict[str, Any], at: Path) -> None:
     """Envoy would refuse every site's update for the sake of one bad key, so it is found here."""
+    if wrong := fault_of_key(jwk):
+        doc.fault((*at, "kty") if jwk.get("kty") not in KINDS else at, wrong)
+
+
+def fault_of_key(jwk: Mapping[str, Any]) -> str:
+    """What keeps a JWK from being a public key that verifies tokens; "" for nothing."""
     from joserfc.errors import JoseError
     from joserfc.jwk import import_key
 
-    if jwk.get("kty") not in ("RSA", "EC", "OKP"):
-        doc.fault((*at, "kty"), f"expected RSA, EC or OKP, found {kind_of(jwk.get('kty'))}")
-        return
+    if jwk.get("kty") not in KINDS:
+        return f"expected RSA, EC or OKP, found {kind_of(jwk.get('kty'))}"
     try:
-        _ = import_key(jwk).public_key
+        _ = import_key(dict(jwk)).public_key
     except (JoseError, ValueError, TypeError, KeyError) as error:
-        doc.fault(at, f"is not a valid public key: {str(error).splitlines()[0] if str(error) else 'malformed'}")
+        return f"is not a valid public key: {str(error).splitlines()[0] if str(error) else 'malformed'}"
+    return ""
 
 
 def _locations(doc: Document, value: Any, at: Path) -> tuple[Place, ...]:

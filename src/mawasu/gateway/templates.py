@@ -1,11 +1,13 @@
 """Path templates of OpenAPI (`/flights/{id}`): their faults, their order and what they match.
 
 A template variable matches one non-empty run of characters without `/` (OpenAPI 3.1, "Path Templating"); a single
-trailing slash of a request is ignored, as ESPv2 does.
+trailing slash of a request is ignored, as ESPv2 does. No segment is `.` or `..` with parameters (`..;x`): escaped dots
+come through Envoy's normalisation that way, and servers that know parameters would take them for another path.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from urllib.parse import quote
 
@@ -63,7 +65,22 @@ def parts(template: str) -> tuple[list[str], list[str]]:
 def regex(template: str) -> str:
     """RE2 expression for the whole path of a request, one trailing slash allowed."""
     texts, _ = parts(template)
-    return "[^/]+".join(re.escape(text) for text in texts) + "/?"
+    found = re.escape(texts[0])
+    for before, after in itertools.pairwise(texts):
+        found += _variable(before.rpartition("/")[2], after) + re.escape(after)
+    return found + "/?"
+
+
+def _variable(before: str, after: str) -> str:
+    """What fits a variable; `before` is the text of its segment that comes before it, `after` what comes then."""
+    if before == "..":
+        return "[^/;][^/]*"
+    if before == ".":
+        return r"(?:[^/.;]|\.[^/;])[^/]*"
+    if before:
+        return "[^/]+"
+    dots = r"|\.\.?" if after and after[0] not in "/;" else ""  # then they are no segment by themselves
+    return rf"(?:(?:[^/.]|\.[^/.;]|\.\.[^/;])[^/]*{dots})"
 
 
 def precedence(template: str) -> tuple[tuple[int, str], ...]:

@@ -6,6 +6,7 @@ any other process with the same home can switch it or refresh its keys.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
@@ -18,8 +19,8 @@ from typing import Protocol
 import msgspec
 
 from mawasu.errors import CorruptError, MawasuError, PlatformError, SpecError
+from mawasu.gateway import authn
 from mawasu.gateway import envoy as compiled
-from mawasu.gateway.authn import key_set
 from mawasu.gateway.certificate import Certificate, Files
 from mawasu.gateway.edge import Edge
 from mawasu.gateway.forms import Served
@@ -29,6 +30,7 @@ from mawasu.home import Home
 from mawasu.platforms.local.envoy import POLL, Envoy, Resources
 from mawasu.platforms.local.files import locked, replace
 from mawasu.platforms.local.keys import Expiry, KeyRing
+from mawasu.platforms.local.keysets import KeySets
 from mawasu.platforms.local.tls import Taken
 from mawasu.platforms.local.viewer import viewer
 from mawasu.words import Site
@@ -149,6 +151,13 @@ class LocalGateway:
         self._expired = now
         return self._expiry.after(now)
 
+    def refresh_key_sets(self) -> None:
+        """Copy what issuers publish, for changes while they are away; where Envoy has a copy, let it fetch again.
+
+        To be called every few seconds: it asks an issuer only when it is due.
+        """
+        self._table.refresh_key_sets()
+
     def refresh_certificate(self) -> None:
         """Show the pair that the files hold now, if it is another and good; no connection is dropped.
 
@@ -219,6 +228,7 @@ class Table:
         self._back_ends = back_ends
         self._path = home.records / "gateway.json"
         self.envoy = Envoy(home.gateway, _log(home))
+        self._tried: dict[str, float] = {}  # when a key set was last asked for here, by URI
 
     def prepare(self) -> None:
         """Make the private directories."""
@@ -246,7 +256,8 @@ class Table:
     def lay_out(self, sites: Sequence[Site]) -> dict[str, str]:
         """Write the files for an Envoy that is not running yet; returns the versions it must take."""
         keys = self._keys()
-        versions = self._write(self._compile(sites, keys).files())
+        new = self._compile(sites, keys)
+        versions = self._write(new.with_copies(self._copies(new)).files())
         self.envoy.drop_keys(keep=keys)
         return versions
 
@@ -262,6 +273,8 @@ class Table:
         new = self._compile(sites, keys)
         before = {file: self.envoy.read(file) for file in FILES}
         both = new.beside(self._served())
+        copies = self._copies(both)
+        new, both = new.with_copies(copies), both.with_copies(copies)
         try:
             self.envoy.tell(_but_routes(both), PATIENCE)
             self.envoy.tell({ROUTES: new.files()[ROUTES]}, PATIENCE)
@@ -277,12 +290,32 @@ class Table:
         if served == compiled.EMPTY:
             return
         keys = self._keys()
-        filters = served.with_keys(keys).files()[AUTHN]
+        self._verify(served.with_keys(keys).with_copies(self._copies(served)))
+        self.envoy.drop_keys(keep=keys)
+
+    def refresh_key_sets(self) -> None:
+        """See `LocalGateway`."""
+        served, now = self._served(), time.monotonic()
+        waits = {uri: authn.AGAIN if uri in served.copies else authn.KEPT for uri in served.key_sets}
+        due = {uri for uri, wait in waits.items() if now - self._tried.get(uri, -math.inf) >= wait}
+        self._tried |= dict.fromkeys(due, now)
+        back = due - KeySets(self._home, _trust()).of_absent(due, PATIENCE).keys()
+        if back & served.copies.keys():
+            with self.lock():
+                served = self._served()  # others may have changed it meanwhile
+                self._verify(served.with_copies({uri: one for uri, one in served.copies.items() if uri not in back}))
+
+    def _verify(self, config: compiled.Config) -> None:
+        """Tell Envoy of nothing but how callers are verified."""
+        filters = config.files()[AUTHN]
         if self.envoy.bootstrap() is None:
             self.envoy.write(AUTHN, filters)
         else:
             self.envoy.tell({AUTHN: filters}, PATIENCE)
-        self.envoy.drop_keys(keep=keys)
+
+    def _copies(self, config: compiled.Config) -> dict[str, str]:
+        """Of the key sets whose issuers are away now."""
+        return KeySets(self._home, _trust()).of_absent(config.key_sets)
 
     def _write(self, files: Mapping[str, Resources]) -> dict[str, str]:
         return {file: self.envoy.write(file, resources) for file, resources in files.items()}
@@ -293,7 +326,7 @@ class Table:
 
     def _keys(self) -> str:
         """The file of the keys that are valid now."""
-        return self.envoy.write_keys(key_set(KeyRing(self._home).valid()))
+        return self.envoy.write_keys(authn.key_set(KeyRing(self._home).valid()))
 
     def _served(self) -> compiled.Config:
         """What Envoy's files say now, routes left out."""
