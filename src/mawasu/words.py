@@ -348,3 +348,4 @@ class PublicKey(Value, frozen=True):
     grants: tuple[str, ...]  # "feature/environment", either side may be "*"
     created: float  # seconds since the epoch
     expires: float | None = None
+    replaced: bool = False  # by another, so that `expires` is the end of its grace

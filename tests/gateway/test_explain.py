@@ -262,12 +262,14 @@ def test_a_key_set_that_is_elsewhere_is_not_looked_up_and_the_explanation_says_s
     [
         ("revoked", "key: there is no key {} here: it was revoked, or made elsewhere"),
         ("ended", "key: key {} of bob was replaced, and its grace ended 2 min ago"),
+        ("over", "key: key {} of bob expired 0 s ago"),
         ("narrow", "key: key {} of bob opens other/*, not flight-delay/production"),
         ("good", "key: key {} of bob"),
     ],
 )
 def test_what_a_key_opens_is_told_by_its_id_and_consumer_alone(state: str, said: str) -> None:
-    public, token = tokens.make("bob", ["other/*" if state == "narrow" else "*"], MINUTES)
+    made, ends = (MINUTES - 60, MINUTES - 0.5) if state == "over" else (MINUTES, None)
+    public, token = tokens.make("bob", ["other/*" if state == "narrow" else "*"], made, ends)
     kept = {"revoked": [], "ended": [tokens.ending(public, MINUTES - 120)]}.get(state, [public])
     found = why(document(t=[{"key": []}]), ("x-api-key", token), keys=kept)
     assert found.why == said.format(public.id)

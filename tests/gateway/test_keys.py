@@ -104,3 +104,10 @@ def test_a_key_under_another_name_is_not_taken(ring: KeyRing, tmp_path: Path) ->
     path.rename(path.with_name("other.json"))
     with pytest.raises(CorruptError, match=key.id):
         ring.list()
+
+
+def test_a_key_is_replaced_once_so_that_no_new_one_lives_for_a_grace_alone(ring: KeyRing) -> None:
+    old, _ = ring.create("shop", ["*"])
+    ring.rotate(old.id, grace=60)
+    with pytest.raises(UsageError, match="was replaced already"):
+        ring.rotate(old.id, grace=60)

@@ -312,7 +312,7 @@ def test_only_servers_that_were_allowed_may_be_named() -> None:
     (fault,) = faults(text, "example", "api.example:8443", "other.api.example")
     assert fault == (
         "f:1: paths./x.get.x-google-backend.address: whoever runs this mawasu has not allowed api.example "
-        "as a back end: `mawasu up --back-ends api.example`"
+        "as a back end: `mawasu up --back-ends api.example,api.example:8443,example,other.api.example`"
     )
 
 

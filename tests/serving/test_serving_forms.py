@@ -92,7 +92,20 @@ def test_typed_dicts_name_what_is_missing(replica: Replica) -> None:
     )
     assert replica.ask([{"hour": 1, "carrier": "AA"}]).json == [1]
     answer = replica.ask([{"hour": 1, "carrier": "AA"}, {"hour": 2}])
-    assert (answer.status, "[1]: `carrier` is missing" in answer.json["message"]) == (400, True)
+    assert (answer.status, "body[1]: `carrier` is missing" in answer.json["message"]) == (400, True)
+
+
+def test_an_enum_says_what_it_may_be(replica: Replica) -> None:
+    replica.ready(
+        "import enum\nfrom typing import TypedDict\n"
+        "class Cabin(enum.Enum):\n    ECONOMY = 'economy'\n    BUSINESS = 'business'\n"
+        "class Flight(TypedDict):\n    cabin: Cabin\n"
+        "def predict(model, batch: list[Flight]): return [item['cabin'].name for item in batch]"
+    )
+    assert replica.ask({"cabin": "business"}).json == "BUSINESS"
+    answer = replica.ask({"cabin": "first"})
+    assert answer.status == 400
+    assert 'body.cabin: expected "economy" or "business", found "first"' in answer.json["message"]
 
 
 def test_answers_may_be_dataclasses_dates_and_enums(replica: Replica) -> None:

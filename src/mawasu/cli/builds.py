@@ -7,7 +7,7 @@ from mawasu.cli.arguments import Verbs, whole
 
 def register(verbs: Verbs) -> None:
     verb = verbs.add("builds", builds, "List the builds of a feature, newest first.")
-    verb.add_argument("feature", nargs="?", help="The feature (not needed if there is one).")
+    verb.add_argument("feature", nargs="?", help="The feature (default: this checkout's, or the only one).")
     verb.add_argument("-n", dest="number", type=whole(1), default=20, help="How many (20).")
     verb.records()
     verb.json()

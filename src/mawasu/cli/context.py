@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mawasu.errors import UsageError
+from mawasu.errors import MawasuError, SpecError, UsageError
 from mawasu.home import Home
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RECORDS = "MAWASU_RECORDS"
 """Where the verbs that read look, when they are not told."""
 
-NAME_ONE = "name one (`mawasu builds NAME`, `mawasu show --feature NAME`), or push first"
+NAME_ONE = "name one (`mawasu builds NAME`, `mawasu logs --feature NAME`), or stand in its checkout"
 
 
 def home() -> Home:
@@ -43,14 +43,30 @@ def records(at: str | None) -> Records:
 
 
 def ledger(records: Records, feature: str | None) -> Ledger:
-    """One feature's ledger; without a name, the only one there is."""
+    """One feature's ledger; without a name that of the checkout one stands in, or the only one there is."""
     known = records.features()
     there = "there are " + (", ".join(known) or "none yet")
-    if feature is None and len(known) != 1:
-        raise UsageError(f"which feature? {there}", NAME_ONE)
-    if feature is not None and feature not in known:
+    if feature is None:
+        if not known:
+            raise UsageError(f"which feature? {there}", "push one first: `git push mawasu main`")
+        feature = known[0] if len(known) == 1 else _here(known)
+        if feature is None:
+            raise UsageError(f"which feature? {there}", NAME_ONE)
+    if feature not in known:
         raise UsageError(f"no feature `{feature}`", there + ("" if known else ": push first"))
-    return records.ledger(feature or known[0])
+    return records.ledger(feature)
+
+
+def _here(known: Collection[str]) -> str | None:
+    """The one of them whose mawasu.yaml is in the checkout that one stands in."""
+    from mawasu.cli.tree import working_features
+
+    try:
+        names = [at.feature.name for _, at in working_features() if not isinstance(at, SpecError)]
+    except MawasuError:
+        return None
+    found = [name for name in names if name in known]
+    return found[0] if len(found) == 1 else None
 
 
 def ask(request: dict[str, Any], timeout: float = 10.0) -> Iterator[dict[str, Any]]:

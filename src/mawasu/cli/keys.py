@@ -32,7 +32,7 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--for", dest="grant", action="append", help=help)
     verb.add_argument("--expires-in", dest="days", type=float, help="Days until it expires.")
     _common(verb)
-    _common(keys.add("list", list_keys, "List the keys that are valid."))
+    _common(keys.add("list", list_keys, "List the keys that were not revoked."))
     verb = keys.add("rotate", rotate, "Replace a key by another; the old one stays valid for a while.")
     verb.add_argument("key", help="Its id.")
     help = "Hours for which the old key stays valid (default: 24)."
@@ -173,4 +173,9 @@ def _when(records: str | None) -> str:
 def _expiry(expires: float | None) -> str:
     import datetime
 
-    return "never" if expires is None else datetime.datetime.fromtimestamp(expires, datetime.UTC).date().isoformat()
+    if expires is None:
+        return "never"
+    at, now = datetime.datetime.fromtimestamp(expires, datetime.UTC), datetime.datetime.now(datetime.UTC)
+    if at <= now:
+        return f"{at:%Y-%m-%d %H:%M} UTC: over"
+    return f"{at:%Y-%m-%d %H:%M} UTC" if at - now < datetime.timedelta(days=7) else at.date().isoformat()

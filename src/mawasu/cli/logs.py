@@ -15,7 +15,7 @@ def register(verbs: Verbs) -> None:
     verb = verbs.add("logs", logs, "Print the logs of a build's steps; -f follows it to its end.")
     verb.add_argument("build", nargs="?", type=int, help="Its number (default: the newest).")
     verb.add_argument("--step", "-s", help="One step only.")
-    verb.add_argument("--feature", help="The feature, if there are several.")
+    verb.add_argument("--feature", help="The feature (default: this checkout's, or the only one).")
     verb.flag("-f", "--follow", dest="live", help="Go on until the build is finished.")
     verb.add_argument("--environment", "-e", help="What serves this environment, instead of a build.")
     verb.records()

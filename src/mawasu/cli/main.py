@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mawasu import __version__
 from mawasu.cli import verbs
 from mawasu.cli.arguments import Verbs, perform
 from mawasu.errors import MawasuError
@@ -19,6 +20,7 @@ _EPILOG = (
 def parser() -> argparse.ArgumentParser:
     """All of the command line."""
     found = argparse.ArgumentParser("mawasu", description=_ABOUT, epilog=_EPILOG, allow_abbrev=False)
+    found.add_argument("--version", action="version", version=f"mawasu {__version__}", help="Which mawasu this is.")
     verbs.register(Verbs(found))
     return found
 

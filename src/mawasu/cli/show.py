@@ -8,7 +8,7 @@ from mawasu.cli.arguments import Verbs
 def register(verbs: Verbs) -> None:
     verb = verbs.add("show", show, "Show one build: plan, steps, verdict, release.")
     verb.add_argument("build", nargs="?", type=int, help="Its number (default: the newest).")
-    verb.add_argument("--feature", "-f", help="The feature, if there are several.")
+    verb.add_argument("--feature", "-f", help="The feature (default: this checkout's, or the only one).")
     verb.records()
     verb.json()
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mawasu.cli.arguments import Verbs, seconds
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from mawasu.cli.rates import Reading
 
 HEADERS = ("feature", "environment", "revision", "up", "rps", "p50", "p99", "hits", "errors", "refused", "batch",
            "queued", "memory")  # fmt: skip
+NAMES = 3
+"""How many of them are names."""
 
 Address = tuple[str, str, str]  # feature, environment, revision
 
@@ -39,9 +42,10 @@ def top(every: float, once: bool, as_json: bool) -> None:
         from rich.live import Live
 
         say(f"every {every:g} s; p50 and p99 are at most 19 % off; Ctrl-C ends it")
-        with Live(_table([]), console=Console(), auto_refresh=False) as live:
+        console = Console()
+        with Live(console=console, auto_refresh=False) as live:
             for rows in found:
-                live.update(_table([cells(row) for row in rows]), refresh=True)
+                live.update(shown([cells(row) for row in rows], console.width), refresh=True)
 
 
 def readings(every: float) -> Iterator[list[dict[str, Any]]]:
@@ -90,15 +94,32 @@ def cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(rows: list[list[str]]) -> Table:
+def shown(rows: list[list[str]], width: int) -> Group:
+    """All of it in one table; where that is too wide, the names of a revision above its numbers."""
+    from rich.console import Group
     from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
     from mawasu.cli.output import safe
 
-    found = Table(box=None, pad_edge=False)
-    for place, header in enumerate(HEADERS):
-        found.add_column(header.upper(), justify="left" if place < 3 else "right", no_wrap=True)
+    rows = [[escape(safe(cell)) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(HEADERS, *rows, strict=True)]
+    if sum(widths) + len(widths) - 1 <= width:
+        return Group(_table(HEADERS, rows, NAMES, widths))
+    lines: list[Text | Table] = [_table(HEADERS[NAMES:], [], 0, widths[NAMES:])]
     for row in rows:
-        found.add_row(*(escape(safe(cell)) for cell in row))
+        lines += [Text.from_markup("  ".join(row[:NAMES]), style="bold"), _table((), [row[NAMES:]], 0, widths[NAMES:])]
+    return Group(*lines)
+
+
+def _table(headers: Sequence[str], rows: list[list[str]], left: int, widths: list[int]) -> Table:
+    """`left`: how many columns are names."""
+    from rich.table import Table
+
+    found = Table(box=None, pad_edge=False, show_header=bool(headers))
+    for place, width in enumerate(widths):
+        header = headers[place].upper() if headers else ""
+        found.add_column(header, justify="left" if place < left else "right", no_wrap=True, min_width=width)
+    for row in rows:
+        found.add_row(*row)
     return found

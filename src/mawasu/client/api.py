@@ -219,7 +219,8 @@ _forked = threading.Lock()
 def _base(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"not the address of an API: {parts.scheme}://{parts.hostname or ''}; it begins with https://")
+        shown = f"{parts.scheme}://{parts.hostname or ''}" if "@" in url else url.partition("?")[0]  # no password
+        raise ValueError(f"not the address of an API: {shown!r}; it begins with https://")
     if parts.query or parts.fragment or parts.username or parts.password:
         raise ValueError("the address of an API has no query, no fragment and no password: a key goes into key=")
     return url.rstrip("/")

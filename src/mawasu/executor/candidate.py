@@ -83,7 +83,8 @@ def check_examples(
                 wrong.append(f"example `{example.name}`: {found}")
     if wrong:
         told = list(dict.fromkeys(wrong))
-        more = f"; and {len(told) - SHOWN} more examples differ (`mawasu logs`)" if len(told) > SHOWN else ""
+        left = len(told) - SHOWN
+        more = f"; and {left} more example{'s differ' if left > 1 else ' differs'} (`mawasu logs`)" if left > 0 else ""
         hint = "mend the handler, or the example if it is out of date"
         raise BlockedError("; ".join(told[:SHOWN]) + more, hint)
     return answers

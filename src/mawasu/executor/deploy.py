@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from mawasu import __version__
 from mawasu.errors import BlockedError, MawasuError, SpecError
 from mawasu.executor.candidate import Answer, check_examples
 from mawasu.executor.commit import CommitOf
@@ -171,7 +172,8 @@ class Deploy:
             log,
             cancel,
         )
-        return done if installed else f"{done}; no others were made: that needs pip install 'mawasu[contract]'"
+        extra = f"pip install 'mawasu-{__version__}-py3-none-any.whl[contract]'"
+        return done if installed else f"{done}; no others were made: that needs {extra}"
 
     def _grant(self, log: Log, cancel: Cancel) -> str:
         self.live.services.grant(self.revision)

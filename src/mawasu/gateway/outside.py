@@ -61,16 +61,19 @@ def parse(doc: Document, root: Mapping[str, Any], body: Mapping[str, Any], at: P
 
 def refuse(reading: Reading, back_ends: Collection[str]) -> None:
     """Faults for what the local gateway would not call (`is_allowed`)."""
-    for found in reading.operations:
-        if (backend := found.operation.backend) is None:
-            continue
+    outside = [found for found in reading.operations if found.operation.backend is not None]
+    wanted = {found.operation.backend.authority for found in outside if found.operation.backend is not None}
+    allow = f"`mawasu up --back-ends {','.join(sorted(wanted | set(back_ends)))}`"  # it replaces what was said before
+    for found in outside:
+        backend = found.operation.backend
+        assert backend is not None
         here = (*found.at, BACKEND) if BACKEND in found.body else (BACKEND,)
         if backend.audience:
             cause = "the local gateway has no identity of Google's to show to a back end"
             reading.fault(here, f"{cause}: say `disable_auth: true`")
         if backend.authority not in back_ends:
             cause = f"whoever runs this mawasu has not allowed {backend.authority} as a back end"
-            reading.fault((*here, ADDRESS), f"{cause}: `mawasu up --back-ends {backend.authority}`")
+            reading.fault((*here, ADDRESS), f"{cause}: {allow}")
 
 
 def is_allowed(backend: Outside, back_ends: Collection[str]) -> bool:

@@ -38,6 +38,9 @@ def make(consumer: str, grants: Sequence[str], now: float, expires: float | None
 
 def renewed(old: PublicKey, now: float) -> float | None:
     """When a key that replaces `old` expires: it lives as long as the old one was meant to. Raises UsageError."""
+    if old.replaced:
+        cause = f"the API key {old.id!r} was replaced already"
+        raise UsageError(cause, "rotate the one that replaced it (`mawasu keys list`), or create another")
     if old.expires is None:
         return None
     if not valid(old, now):
@@ -47,7 +50,7 @@ def renewed(old: PublicKey, now: float) -> float | None:
 
 def ending(old: PublicKey, at: float) -> PublicKey:
     """A key that is valid no longer than until then. Its token does not say so: the key set must lose it in time."""
-    return msgspec.structs.replace(old, expires=min(at, old.expires or at))
+    return msgspec.structs.replace(old, expires=min(at, old.expires or at), replaced=True)
 
 
 def valid(key: PublicKey, now: float) -> bool:
@@ -88,7 +91,7 @@ def _check(consumer: str, grants: Sequence[str], expires: float | None, now: flo
         if not _GRANT.fullmatch(grant):
             raise UsageError(f"{grant!r} is no grant", "expected feature/environment, either side may be '*'")
     if expires is not None and not expires > now:
-        raise UsageError("the key would have expired already", "expires is in seconds since the epoch")
+        raise UsageError("the key would have expired already", "give it a time to live: `--expires-in` is in days")
 
 
 def _sign(consumer: str, grants: Sequence[str], expires: float | None) -> tuple[str, Mapping[str, str], str]:

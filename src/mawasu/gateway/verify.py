@@ -149,7 +149,7 @@ def _key(scheme: KeyScheme, served: Served, read: Jwt | str, known: Known) -> Ch
         return _not(scheme, "key", failure, _why_time(failure, read, known.now))
     valid = [key for key in known.keys if tokens.valid(key, known.now)]
     if failure := jwt.fault_of_signature(read, key_set(valid)):
-        return _not(scheme, "key", failure, _why_key(failure, name, kept, known.now))
+        return _not(scheme, "key", failure, _why_key(name, kept, known.now))
     assert kept is not None
     if not set(read.audiences) & set(grants_for(served.feature, served.environment)):
         why = f"key {name} of {kept.consumer} opens {', '.join(kept.grants)}, not {served.prefix[1:]}"
@@ -157,12 +157,13 @@ def _key(scheme: KeyScheme, served: Served, read: Jwt | str, known: Known) -> Ch
     return Checked(scheme.name, "key", f"key {name} of {kept.consumer}", who=f"the consumer {kept.consumer}")
 
 
-def _why_key(failure: str, name: str, kept: PublicKey | None, now: float) -> str:
+def _why_key(name: str, kept: PublicKey | None, now: float) -> str:
     if kept is None:
         return f"there is no key {name or 'without a name'} here: it was revoked, or made elsewhere"
     if not tokens.valid(kept, now):
         assert kept.expires is not None
-        return f"key {name} of {kept.consumer} was replaced, and its grace ended {_span(now - kept.expires)} ago"
+        over = "was replaced, and its grace ended" if kept.replaced else "expired"
+        return f"key {name} of {kept.consumer} {over} {_span(now - kept.expires)} ago"
     return f"it names key {name} of {kept.consumer}, whose signature it does not have"
 
 

@@ -179,7 +179,10 @@ def _foreign(value: Any, kind: Any, at: str) -> Any:
 
     try:
         if issubclass(kind, enum.Enum):
-            return kind(value)
+            try:
+                return kind(value)
+            except ValueError:
+                return _expect(value, False, " or ".join(json.dumps(one.value, default=str) for one in kind), at)
         if kind.__module__ == "datetime" and hasattr(kind, "fromisoformat"):
             return kind.fromisoformat(value)
         if hasattr(kind, "model_validate"):  # pydantic's, where the image has it
@@ -264,8 +267,8 @@ class Handler:
         items = json.loads(data) if known is None else known
         if self.hint is Any or self.frame is not None:
             return [self._framed(item) for item in items] if self.single and self.frame else items
-        at = "{}" if len(items) == 1 else "[{}]"
-        return [convert(item, self.hint, at.format("body" if len(items) == 1 else n)) for n, item in enumerate(items)]
+        at = "body" if len(items) == 1 else "body[{}]"
+        return [convert(item, self.hint, at.format(n)) for n, item in enumerate(items)]
 
     def batch(self, items: list[Any]) -> Any:
         """Raises ItemError when they are not one array or data frame, such as rows of several lengths."""
