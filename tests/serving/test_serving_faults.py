@@ -54,6 +54,7 @@ def test_a_slow_answer_within_the_deadline_is_waited_for(replica: Replica) -> No
     assert replica.worker.poll() is None
 
 
+PANIC = "class Panic(BaseException): pass\ndef predict(m, b): pass\ndef load(d): raise Panic('at the disco')"
 READ = "import pickle\ndef predict(m, b): pass\ndef load(d): return pickle.load(open(d + '/model', 'rb'))"
 
 
@@ -65,6 +66,7 @@ def test_a_handler_or_a_model_that_cannot_be_loaded_ends_with_one_clear_line(rep
         ("def other(): pass", None, "AnswerError: api has no function predict"),
         ("def predict(:", None, "SyntaxError"),
         ("def predict(m, b): pass\ndef load(d): exit('no model')", None, "SystemExit: no model"),
+        (PANIC, None, "AnswerError: the handler raised Panic, which is no Exception: at the disco"),
         (READ, tmp_path / "missing", "FileNotFoundError: [Errno 2] No such file or directory: "),
         (READ, tmp_path / "wrong", "UnpicklingError: invalid load key, 'v'."),
     ):

@@ -92,6 +92,21 @@ class AnswerError(Exception):
     """The handler is not one, or answered with something that is not one JSON value per item."""
 
 
+def theirs(ask: Callable[..., T], *given: Any) -> T:
+    """What the user's code says. What it raises is an error, also what Python takes for more: a panic of a library
+    written in Rust is a BaseException, and would end the worker without a word."""
+    try:
+        return ask(*given)
+    except QUITS:
+        raise
+    except BaseException as error:
+        raise strange(error) from error
+
+
+def strange(error: BaseException) -> AnswerError:
+    return AnswerError(f"the handler raised {type(error).__qualname__}, which is no Exception: {error}")
+
+
 def convert(value: Any, hint: Any, at: str) -> Any:
     """A JSON value as the type that a hint names: dataclasses, TypedDicts, lists, unions … Raises ItemError.
 
@@ -237,7 +252,7 @@ class Handler:
         is the user's.
         """
         try:
-            return self._read(part)
+            return theirs(self._read, part)
         except (ValueError, RecursionError) as error:
             raise ItemError(str(error)) from error
 
@@ -302,6 +317,10 @@ class Caller:
             if self.left:
                 raise
             raise AnswerError("predict was cancelled, by nobody who asked it") from error
+        except QUITS:
+            raise
+        except BaseException as error:
+            raise strange(error) from error
 
 
 class Worker:
@@ -359,9 +378,9 @@ class Worker:
     async def _call(self, items: list[Any], caller: Caller) -> Sequence[Any]:
         handler = self.handler
         if handler.single:
-            made = [handler.predict(self.model, item) for item in items]
+            made = theirs(self._each, items)
             return [await caller.waits_for(one) for one in made] if handler.waits else made
-        answers = handler.predict(self.model, handler.batch(items))
+        answers = theirs(self._together, items)
         if handler.waits:
             answers = await caller.waits_for(answers)
         if hasattr(answers, "tolist"):  # an array
@@ -371,6 +390,12 @@ class Worker:
         if len(answers) != len(items):
             raise AnswerError(f"predict gave {len(answers)} answers for {len(items)} items")
         return answers
+
+    def _each(self, items: list[Any]) -> list[Any]:
+        return [self.handler.predict(self.model, item) for item in items]
+
+    def _together(self, items: list[Any]) -> Any:
+        return self.handler.predict(self.model, self.handler.batch(items))
 
     def stream(self, part: Part) -> Any:
         """The user's generator. Raises what `Handler.items` does."""
@@ -385,7 +410,7 @@ def encode(answers: Sequence[Any]) -> Part:
     if len(answers) == 1 and isinstance(answers[0], (bytes, bytearray, memoryview)):
         return RAW, bytes(answers[0])
     try:
-        return OK, ENCODER.encode(answers).encode()
+        return OK, theirs(ENCODER.encode, answers).encode()
     except QUITS:  # the values' own methods are asked what they are
         return failed()
 
@@ -524,7 +549,7 @@ def stream(wire: Wire, worker: Worker, number: int, part: Part) -> Part:
             wire.send(number, (MORE, data))
     finally:
         try:
-            pieces.close()
+            theirs(pieces.close)
         except QUITS:
             failed()
 
@@ -532,7 +557,7 @@ def stream(wire: Wire, worker: Worker, number: int, part: Part) -> Part:
 def next_piece(pieces: Any) -> Part:
     """MORE, or how the generator ended."""
     try:
-        return encode_piece(next(pieces))
+        return encode_piece(theirs(next, pieces))
     except StopIteration:
         return OK, b""
     except QUITS:
@@ -643,7 +668,7 @@ async def stream_waiting(writer: asyncio.StreamWriter, worker: Worker, number: i
         return OK, b""
     finally:
         try:
-            await pieces.aclose()
+            await caller.waits_for(pieces.aclose())
         except QUITS:
             failed()
 
@@ -704,7 +729,7 @@ def load_first(task: Task, writing: int) -> int:
 
 def loaded(task: Task) -> Worker | None:
     try:
-        worker = load(task.target, task.model)
+        worker = theirs(load, task.target, task.model)
     except QUITS as error:  # importing runs the user's code
         traceback.print_exc()
         summary = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
@@ -773,7 +798,7 @@ def start(task: Callable[[], int]) -> int:
         die_with_me()
         if os.getppid() == keeper:
             status = task()
-    except Exception:  # noqa: BLE001 - the last thing this process does is to say why
+    except BaseException:  # noqa: BLE001 - the last thing this process does is to say why
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
