@@ -286,8 +286,8 @@ def ended(part: Part) -> RequestError | None:
 
 
 def failure(part: Part) -> RequestError:
-    """Why a worker did not answer."""
-    status, said = part[0], part[1].decode()
+    """Why a worker did not answer, in one line: the text may be a library's, which has many (pydantic)."""
+    status, said = part[0], " ".join(part[1].decode().split())
     if status == BAD:
         return RequestError(400, f"the body cannot be read: {said}")
     if status == REFUSED:
