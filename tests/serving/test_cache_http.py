@@ -122,6 +122,24 @@ def test_who_has_the_answer_is_told_so_in_304(site: Serve) -> None:
     assert get(replica, If_None_Match="*", Cache_Control="no-cache").status == 304, "also when it was made anew"
 
 
+@pytest.mark.parametrize(
+    ("wish", "calls"),
+    [("max-age=60", 1), ("stale-if-error=60", 1), ("no-transform", 1), ("no-cache", 12), ("no-store", 12)],
+)
+def test_equal_requests_with_an_equal_wish_share_a_call_unless_they_ask_for_their_own(
+    replica: Replica, wish: str, calls: int
+) -> None:
+    gate = replica.directory / "gate"
+    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    replica.ready(f"import os\n{COUNT}".replace("    return [", f"    {wait}\n    return ["), cache=Caching(60.0))
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(ask, replica, "{}", Cache_Control=wish) for _ in range(12)]
+        eventually(lambda: replica.metric("requests_active") == 13)  # and the one that asks for the metrics
+        gate.touch()
+        assert {future.result().status for future in asked} == {200}
+    assert replica.metric("items_total") == calls
+
+
 # ------------------------------------------------------------------------------------------ servers of the user's own
 
 

@@ -79,7 +79,7 @@ class CachedApp:
         self._vary = (b"vary", ", ".join(rules.vary).encode()) if rules.vary else None
         self._as_json = not config.command
         self._scope = f"{config.site} {config.release}".encode()
-        self._flights: dict[tuple[bytes, ...], Flight] = {}
+        self._flights: dict[tuple[bytes | Wish, ...], Flight] = {}
         self._renewing: set[asyncio.Task[object]] = set()
         self._reachable_by_us_alone = bool(config.listen)
 
@@ -133,9 +133,9 @@ class CachedApp:
         question = Question(request, spelled, key, told)
         if entry is not None and (known := self._usable(entry, question, now)) is not None:
             return known
-        if told is PLAIN:
-            return await self._together(question, entry)
-        return (await self._fill(question, entry)).response
+        if told.no_cache:
+            return (await self._fill(question, entry)).response
+        return await self._together(question, entry)
 
     def _usable(self, entry: Entry, question: Question, now: float) -> Response | None:
         """RFC 9111 §4.2; stale ones by RFC 5861 §3, which are renewed while they are given."""
@@ -180,8 +180,9 @@ class CachedApp:
     # ------------------------------------------------------------------------------------ asking
 
     async def _together(self, question: Question, entry: Entry | None) -> Response:
-        """One call for all who want it now."""
-        flight_key = (question.key, *(question.request.header(name) for name in PATIENCE))
+        """One call for all who want it now, and would take the same."""
+        wishes = () if question.told == PLAIN else (question.told,)
+        flight_key = (question.key, *(question.request.header(name) for name in PATIENCE), *wishes)
         while (flight := self._flights.get(flight_key)) is not None:
             outcome = await asyncio.shield(flight)  # who leaves must not take it from the others
             if outcome is None:
