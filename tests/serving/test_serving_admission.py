@@ -29,6 +29,11 @@ def test_a_caller_is_told_when_its_time_is_up(replica: Replica, header: str) -> 
     assert replica.metric("late_total") == 1
 
 
+def test_who_does_not_wait_at_all_is_told_so(replica: Replica) -> None:
+    replica.ready(SLOW)
+    assert request(replica.listen, "POST", "/", b"{}", {"Mawasu-Deadline": "0"}).status == 504
+
+
 def test_envoys_zero_is_no_deadline(replica: Replica) -> None:
     replica.ready(SLOW)
     assert request(replica.listen, "POST", "/", b"{}", {"X-Envoy-Expected-Rq-Timeout-Ms": "0"}).status == 200

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/die":
             os._exit(3)
         if self.path == "/hang":
-            time.sleep(60)
+            open("asked", "a").write("x")
+            try:
+                self.rfile.read(1)  # until the other side leaves
+            finally:
+                open("left", "w").close()
         if self.path == "/half":
             self.send_response(200); self.send_header("content-length", "100"); self.end_headers()
             self.wfile.write(b"half"); self.wfile.flush(); self.close_connection = True
@@ -56,8 +61,19 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 """
 
 NODE = """
+const fs = require('fs');
 require('http').createServer((request, response) => {
-  if (request.url === '/healthz') return response.end('fine');
+  if (request.url === '/healthz') {
+    response.statusCode = fs.existsSync('healthy') ? 200 : 500;
+    return response.end('fine');
+  }
+  if (request.url === '/slow') {
+    fs.writeFileSync('asked', '');
+    const timer = setInterval(() => {
+      if (fs.existsSync('gate')) { clearInterval(timer); response.end('slow'); }
+    }, 5);
+    return;
+  }
   response.setHeader('content-type', 'application/json');
   response.end(JSON.stringify([request.url, request.headers, process.env.MAWASU_MODEL]));
 }).listen(process.env.PORT, '127.0.0.1');
@@ -133,6 +149,23 @@ def test_a_silent_server_is_given_up_at_the_deadline(site: Replica) -> None:
     assert site.is_ready()
 
 
+def test_a_caller_is_told_when_its_time_is_up_and_nobody_works_on_for_it(site: Replica) -> None:
+    answer = request(site.listen, "GET", "/hang", headers={"Mawasu-Deadline": "50"})
+    assert (answer.status, answer.json["message"]) == (504, "the API did not begin to answer while its caller waits")
+    assert answer.headers["mawasu-release"] == RELEASE
+    eventually(lambda: (site.directory / "left").exists())
+    assert request(site.listen, "GET", "/", headers={"Mawasu-Deadline": "soon"}).status == 400
+    assert request(site.listen, "GET", "/", headers={"Mawasu-Deadline": "9000"}).status == 200
+
+
+def test_a_caller_who_leaves_is_left_by_the_server_behind_too(site: Replica) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(site.listen))
+        connection.sendall(b"GET /hang HTTP/1.1\r\nhost: x\r\n\r\n")
+        eventually(lambda: (site.directory / "asked").exists())
+    eventually(lambda: (site.directory / "left").exists())
+
+
 def test_the_worker_ends_when_its_command_does(site: Replica) -> None:
     assert site.worker is not None
     answer = request(site.listen, "GET", "/die")
@@ -168,3 +201,25 @@ def test_servers_of_any_language_are_served(replica: Replica, tmp_path: Path, la
         head = connection.recv(65536).partition(b"\r\n\r\n")[0].lower()
     lines = [line for line in head.split(b"\r\n") if line.startswith((b"content-length:", b"transfer-encoding:"))]
     assert len(lines) == 1, "Envoy refuses an answer that has its length twice"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not here")
+def test_a_server_in_node_is_asked_for_its_health_counted_and_drained(replica: Replica) -> None:
+    (replica.directory / "site").write_text(NODE)
+    replica.start(command="exec node site", operations=("GET /{id}",))
+    eventually(lambda: replica.health() == 503)
+    (replica.directory / "healthy").touch()
+    eventually(replica.is_ready)
+    assert request(replica.listen, "GET", "/x").status == 200
+    said = request(replica.listen, "GET", "/-/metrics").body.decode()
+    assert 'mawasu_requests_total{operation="GET /{id}",status="200"} 1\n' in said
+    assert replica.server is not None
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(request, replica.listen, "GET", "/slow")
+        eventually(lambda: (replica.directory / "asked").exists())
+        replica.server.terminate()
+        eventually(lambda: not replica.listen.exists())
+        (replica.directory / "gate").touch()
+        answer = asked.result()
+    assert (answer.status, answer.body, answer.headers["connection"]) == (200, b"slow", "close")
+    assert replica.server.wait(5) == 0

@@ -20,13 +20,12 @@ from mawasu.serving.http_cache import FAILED, PLAIN, UNKEPT, Life, Wish, life, m
 from mawasu.serving.memory import Asked, Entry, Memory, Packed
 from mawasu.serving.message import JSON, App, Headers, Request, Response, dispose, gathered, refused, unread
 from mawasu.serving.metrics import Family, counter, gauge
+from mawasu.serving.patience import PATIENCE
 from mawasu.serving.redis import Redis
 from mawasu.serving.spelling import READING, Spelling, anonymous, digest, keyed_headers, spelling
 from mawasu.words import Caching
 
 KEPT = 256 * 1024  # bytes of a request, and of an answer, that is kept at most
-PATIENCE = (b"mawasu-deadline", b"x-envoy-expected-rq-timeout-ms")
-"""How long a caller waits: equal requests share one call only if they wait equally long."""
 PARTS = frozenset((b"if-match", b"if-modified-since", b"if-range", b"if-unmodified-since", b"range"))
 """Requests with these are for something else than the whole answer."""
 AGAIN = 1.0  # seconds between attempts to renew an answer that is given stale meanwhile
@@ -180,7 +179,7 @@ class CachedApp:
     # ------------------------------------------------------------------------------------ asking
 
     async def _together(self, question: Question, entry: Entry | None) -> Response:
-        """One call for all who want it now, and would take the same."""
+        """One call for all who want it now, would take the same and wait equally long."""
         wishes = () if question.told == PLAIN else (question.told,)
         flight_key = (question.key, *(question.request.header(name) for name in PATIENCE), *wishes)
         while (flight := self._flights.get(flight_key)) is not None:
