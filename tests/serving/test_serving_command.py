@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -175,6 +176,25 @@ def test_the_worker_ends_when_its_command_does(site: Replica) -> None:
     site.start_worker()
     eventually(site.is_ready)
     assert request(site.listen, "GET", "/").status == 200
+
+
+def test_a_server_that_hangs_is_ended_so_that_another_takes_its_place(replica: Replica) -> None:
+    """Also one that is not ready says something, so it is left alone."""
+    (replica.directory / "site.py").write_text(PYTHON)
+    (replica.directory / "healthy").touch()
+    replica.ready(command="exec python3 -S site.py", worker=["--silence", "0.6"], deadline=1.0)
+    assert replica.worker is not None
+    (replica.directory / "healthy").unlink()
+    with pytest.raises(subprocess.TimeoutExpired):
+        replica.worker.wait(2)
+    pid = int(request(replica.listen, "GET", "/pid").body)
+    os.kill(pid, signal.SIGSTOP)
+    assert replica.worker.wait(10) == 128 + signal.SIGKILL
+    assert "the command said nothing for 0.6 s; ending it" in replica.log.read_text()
+    (replica.directory / "healthy").touch()
+    replica.start_worker()
+    eventually(replica.is_ready)
+    assert int(request(replica.listen, "GET", "/pid").body) != pid
 
 
 def test_the_command_ends_when_its_worker_is_told_to(site: Replica) -> None:

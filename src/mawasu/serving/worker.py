@@ -5,6 +5,7 @@ One file, standard library only, Python ≥ 3.9: it is shown to the sandbox as i
     worker.py --socket S --handler package.module:function [--model DIR]    answers batches over the socket S
               [--workers N] [--memory BYTES] [--apart]                      N processes: S, S.1, S.2 …
     worker.py --socket S --command 'node server.js'        [--model DIR]    bridges S to the command's $PORT
+              [--silence SECONDS]                                           after which a hung one is ended
 
 **Frames** (handler mode; all numbers big-endian). A frame is a header `length:u32 id:u32 parts:u32`, then `length`
 bytes holding the parts, each `length:u32 status:u8` and its bytes. A request's part is what one caller sent: OK (a JSON
@@ -49,6 +50,7 @@ OK, BAD, FAILED, RAW, MORE, REFUSED = 0, 1, 2, 3, 4, 5
 NPY = b"\x93NUMPY"  # how numpy's files begin
 LEAK = 64 * 2**20  # bytes that a worker may always grow by
 LOOK = 1.0  # seconds between looks at its size
+SILENCE = 30.0  # seconds without a word on /healthz, after which a user's server hangs
 YOUNG = 1.0  # seconds: one that ended sooner is not started again at once
 GROWN, UNLOADABLE = 80, 81  # how a worker's process ends
 QUITS = (Exception, SystemExit)  # what a user's code may raise: `sys.exit()` must not end a worker without a word
@@ -835,14 +837,14 @@ def bind(listener: socket.socket, path: str) -> None:
 # ------------------------------------------------------------------------------------------------ command mode
 
 
-def run_command(path: str, command: str) -> int:
+def run_command(path: str, command: str, silence: float) -> int:
     """Run the user's HTTP server and carry bytes between the socket and its port; ends as the command ends."""
     import asyncio  # not at the top: handlers do without, and start sooner
 
-    return asyncio.run(bridge(path, command))
+    return asyncio.run(bridge(path, command, silence))
 
 
-async def bridge(path: str, command: str) -> int:
+async def bridge(path: str, command: str, silence: float) -> int:
     import asyncio
 
     port = free_port()
@@ -869,10 +871,45 @@ async def bridge(path: str, command: str) -> int:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     bind(listener, path)
     await asyncio.start_unix_server(carry, sock=listener)
+    watching = asyncio.get_running_loop().create_task(end_when_silent(process.pid, port, silence))
     status = await process.wait()
+    watching.cancel()
     end(process.pid, signal.SIGKILL)  # whatever it left in its group
     print(f"mawasu: the command ended with status {status}", file=sys.stderr, flush=True)
     return status if status >= 0 else 128 - status
+
+
+async def end_when_silent(group: int, port: int, silence: float) -> None:
+    """A server that answered once and then says nothing at all hangs: it is ended, and whoever runs us starts another.
+
+    Any answer will do. One that says 500 is not ready, which is its own word.
+    """
+    import asyncio
+
+    heard = None
+    while True:
+        now = time.monotonic()
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(say(port), silence)
+            heard = time.monotonic()
+        if heard is not None and time.monotonic() - heard >= silence:
+            print(f"mawasu: the command said nothing for {silence:g} s; ending it", file=sys.stderr, flush=True)
+            end(group, signal.SIGKILL)
+            return
+        await asyncio.sleep(max(0.0, now + silence / 6 - time.monotonic()))
+
+
+async def say(port: int) -> None:
+    """Raises OSError when nobody says anything to `GET /healthz`."""
+    import asyncio
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n")
+        if not await reader.read(1):
+            raise ConnectionResetError
+    finally:
+        writer.close()
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -916,6 +953,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--silence", type=float, default=SILENCE)
     parser.add_argument("--apart", action="store_true", help="every worker loads the model for itself")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--handler")
@@ -929,7 +967,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.handler:
         task = Task(options.socket, options.handler, options.model, options.workers, options.memory)
         return run_handler(task, options.apart)
-    return run_command(options.socket, options.command)
+    return run_command(options.socket, options.command, options.silence)
 
 
 if __name__ == "__main__":
