@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mawasu.serving.http_cache import Life, Wish, life, matches, wish
 from mawasu.serving.spelling import canonical, sorted_query
 from mawasu.words import Caching
-from tests.serving.replica import Answer, Replica, eventually, request
+from tests.serving.replica import RELEASE, Answer, Replica, eventually, request
 from tests.serving.test_cache import COUNT, SLOW, ask, status
 
 SITE = """
@@ -98,7 +98,8 @@ def test_a_caller_may_ask_that_nothing_is_kept(replica: Replica) -> None:
 
 def test_a_caller_may_ask_for_what_is_kept_and_nothing_else(replica: Replica) -> None:
     replica.ready(COUNT, cache=Caching(60.0))
-    assert ask(replica, "{}", Cache_Control="only-if-cached").status == 504
+    refused = ask(replica, "{}", Cache_Control="only-if-cached")
+    assert (refused.status, refused.headers["mawasu-release"]) == (504, RELEASE)
     assert replica.metric("items_total") == 0
     ask(replica, "{}")
     assert ask(replica, "{}", Cache_Control="only-if-cached").json["n"] == 1

@@ -77,6 +77,7 @@ class CachedApp:
         self._varies = frozenset(self._keyed)
         self._vary = (b"vary", ", ".join(rules.vary).encode()) if rules.vary else None
         self._as_json = not config.command
+        self._release = (b"mawasu-release", config.release.encode())
         self._scope = f"{config.site} {config.release}".encode()
         self._flights: dict[tuple[bytes | Wish, ...], Flight] = {}
         self._renewing: set[asyncio.Task[object]] = set()
@@ -210,7 +211,9 @@ class CachedApp:
             entry = found
         if question.told.only_if_cached:
             error = RequestError(504, "no answer is kept, and the request asked for no other (only-if-cached)")
-            return Outcome(noted(refused(error), b"mawasu; fwd=request"), shared=True)
+            said = refused(error)
+            said.headers.append(self._release)
+            return Outcome(noted(said, b"mawasu; fwd=request"), shared=True)
         self.counts["misses"] += 1
         why = b"mawasu; fwd=" + (b"request" if question.told is not PLAIN else b"stale" if entry else b"uri-miss")
         response, made = await self._keep(question, await self._app(question.request))
