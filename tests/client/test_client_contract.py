@@ -114,6 +114,7 @@ def test_a_refusal_is_its_code_and_one_line(real: Real) -> None:
             assert "\n" not in answer.message  # which also looks at the code in the body
             assert "secret place" not in answer.body
     assert refusals[429][0].headers["retry-after"] == "60"
+    assert "retry-after" not in refusals[503][0].headers
     failed = json.loads(refusals[500][0].body)
     assert failed["id"] in failed["message"]
     assert failed["id"] in real.replica.log.read_text()
