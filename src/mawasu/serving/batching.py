@@ -241,7 +241,7 @@ class Batcher:
             if ask.answer.done():
                 continue
             if begun and ask.tried:
-                fail(ask, unavailable())
+                fail(ask, unavailable(begun=True))
                 continue
             ask.tried = ask.tried or begun
             ask.since = self._loop.time()
@@ -262,7 +262,7 @@ class Batcher:
             if ask.begin < now and not ask.answer.done():
                 self._too_late(ask)
             elif lost:
-                fail(ask, unavailable())
+                fail(ask, unavailable(begun=ask.tried))
         if all(ask.answer.done() for ask in self._asks):
             self._asks.clear()
             self.queued = 0

@@ -277,8 +277,9 @@ class Link(asyncio.Protocol):
         transport.abort()
 
 
-def unavailable() -> RequestError:
-    return RequestError(503, "the model is not available at the moment", retry_after=1)
+def unavailable(*, begun: bool = False) -> RequestError:
+    """`begun`: the model may have done what it was asked, so nobody is told to ask again."""
+    return RequestError(503, "the model is not available at the moment", retry_after=0 if begun else 1)
 
 
 def ended(part: Part) -> RequestError | None:

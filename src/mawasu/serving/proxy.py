@@ -84,8 +84,10 @@ class ProxyApp:
             raise RequestError(504, "the API did not begin to answer while its caller waits") from None
         except httpcore.TimeoutException:
             raise RequestError(504, f"no answer within {self._deadline:g} seconds") from None
-        except (httpcore.NetworkError, httpcore.ProtocolError):
+        except httpcore.ConnectError:
             raise RequestError(503, "the API is not available at the moment", retry_after=1) from None
+        except (httpcore.NetworkError, httpcore.ProtocolError):  # it may have done what it was asked
+            raise RequestError(502, "the API ended the connection without an answer") from None
         return Response(found.status, end_to_end(found.headers), Pieces(found))
 
     def _request(self, request: Request) -> httpcore.Request:
