@@ -141,6 +141,7 @@ def test_the_library_keeps_to_it(real: Real) -> None:
 def test_a_site_in_php_keeps_to_it(real: Real, tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as short, RedisServer(Path(short)) as redis:
         shop = Site(tmp_path, real.url, redis.path, real.key)
+        assert real.ask({"n": "first"}).status == 200  # the model is done with what another test left it with
         assert shop.visit({"n": 20}) == {"delay": 20}
         (kept,) = redis.held()
         assert 3600 < int(redis.say("TTL", kept)[1:-2]) <= 4200
