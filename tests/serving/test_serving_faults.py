@@ -46,6 +46,16 @@ def test_a_worker_that_hangs_is_ended_at_the_deadline_and_another_takes_its_plac
     assert "the worker did not answer within 0.5 s; ending it" in replica.server_log.read_text()
 
 
+def test_a_batch_is_no_larger_than_its_time_allows(replica: Replica) -> None:
+    """Twelve together would take 1.8 s: all of them would be given up, and the worker with them."""
+    replica.ready("import time\ndef predict(model, item): time.sleep(0.15); return item", deadline=1.0)
+    assert replica.ask({}).status == 200
+    statuses = [answer.status for answer in replica.ask_all([{}] * 12, callers=12)]
+    assert statuses.count(200) >= 4
+    assert set(statuses) <= {200, 503, 504}
+    assert replica.metric("worker_losses_total") == 0
+
+
 def test_a_slow_answer_within_the_deadline_is_waited_for(replica: Replica) -> None:
     replica.ready("import time\ndef predict(model, batch): time.sleep(0.4); return batch", deadline=0.6, max_batch=1)
     answers = replica.ask_all([{}] * 3, callers=3)  # the third has waited longer than that, and is not begun any more

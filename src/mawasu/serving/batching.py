@@ -158,13 +158,21 @@ class Batcher:
     def _flush(self) -> None:
         self._planned = False
         while self._asks and (link := self._room()) is not None:
-            batch = self._take(1 if link.about.streams else self._max_batch)
+            batch = self._take(1 if link.about.streams else self._fit(link))
             if not batch:
                 continue
             self._count(batch, 1)
             number, reply = link.call([ask.part for ask in batch])
             self._out[reply] = batch, link, number
             reply.add_done_callback(partial(self._settle, self._loop.time(), link.under_way == 1))
+
+    def _fit(self, link: Link) -> int:
+        """Items of a batch that has its answer well within its time: one that has not costs all its callers theirs,
+        and the worker. Handlers that wait have their items side by side."""
+        most = self._max_batch
+        while most > 1 and self.pace.of(most) > self._deadline / 2 and not link.about.waits:
+            most //= 2
+        return most
 
     def _take(self, most: int) -> list[Ask]:
         """The next batch, without those whose caller has left or waited too long."""
