@@ -144,6 +144,17 @@ def test_a_worker_that_grows_is_replaced_between_two_answers(replica: Replica) -
     assert replica.metric("worker_losses_total") == 1
 
 
+def test_a_keeper_that_was_stopped_replaces_lost_workers_all_the_same(replica: Replica) -> None:
+    replica.ready(PID, workers=2)
+    eventually(lambda: replica.metric("workers") == 2)
+    _, keeper, *workers = family(replica)
+    os.kill(keeper, signal.SIGSTOP)
+    os.kill(workers[0], signal.SIGKILL)
+    assert replica.ask({}).status == 200
+    eventually(lambda: len(now := children(replica)) == 2 and workers[0] not in now)
+    eventually(lambda: replica.metric("workers") == 2)
+
+
 def test_workers_end_with_their_keeper(replica: Replica) -> None:
     replica.ready(PID, workers=3)
     eventually(lambda: len(children(replica)) == 3)

@@ -713,8 +713,12 @@ def run_handler(task: Task, apart: bool) -> int:
     os.close(reading)
     if forked == b"n":
         return keep(task, None, {pid: 0})
-    _, status = os.waitpid(pid, 0)
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+    while True:
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        print("mawasu: the keeper of the workers was stopped; waking it", file=sys.stderr, flush=True)
+        os.kill(pid, signal.SIGCONT)  # while it stands still nobody replaces a lost worker
 
 
 def load_first(task: Task, writing: int) -> int:
