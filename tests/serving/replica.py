@@ -90,7 +90,7 @@ class Replica:
     ) -> Replica:
         """`worker` is told to the worker's file, `config` to the server, the number of workers to both."""
         (self.directory / "api.py").write_text(code)
-        self._arguments = ["--command", command] if command else ["--handler", "api:predict", *worker]
+        self._arguments = [*(["--command", command] if command else ["--handler", "api:predict"]), *worker]
         if not command and "workers" in config:
             self._arguments += ["--workers", str(config["workers"])]
         if model is not None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mawasu.serving.http_cache import Life, Wish, life, matches, wish
 from mawasu.serving.spelling import canonical, sorted_query
 from mawasu.words import Caching
-from tests.serving.replica import Answer, Replica, eventually, request
+from tests.serving.replica import RELEASE, Answer, Replica, eventually, request
 from tests.serving.test_cache import COUNT, SLOW, ask, status
 
 SITE = """
@@ -98,7 +98,8 @@ def test_a_caller_may_ask_that_nothing_is_kept(replica: Replica) -> None:
 
 def test_a_caller_may_ask_for_what_is_kept_and_nothing_else(replica: Replica) -> None:
     replica.ready(COUNT, cache=Caching(60.0))
-    assert ask(replica, "{}", Cache_Control="only-if-cached").status == 504
+    refused = ask(replica, "{}", Cache_Control="only-if-cached")
+    assert (refused.status, refused.headers["mawasu-release"]) == (504, RELEASE)
     assert replica.metric("items_total") == 0
     ask(replica, "{}")
     assert ask(replica, "{}", Cache_Control="only-if-cached").json["n"] == 1
@@ -120,6 +121,24 @@ def test_who_has_the_answer_is_told_so_in_304(site: Serve) -> None:
     assert again.headers["etag"] == first.headers["etag"]
     assert get(replica, If_None_Match='"other"').body == first.body
     assert get(replica, If_None_Match="*", Cache_Control="no-cache").status == 304, "also when it was made anew"
+
+
+@pytest.mark.parametrize(
+    ("wish", "calls"),
+    [("max-age=60", 1), ("stale-if-error=60", 1), ("no-transform", 1), ("no-cache", 12), ("no-store", 12)],
+)
+def test_equal_requests_with_an_equal_wish_share_a_call_unless_they_ask_for_their_own(
+    replica: Replica, wish: str, calls: int
+) -> None:
+    gate = replica.directory / "gate"
+    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    replica.ready(f"import os\n{COUNT}".replace("    return [", f"    {wait}\n    return ["), cache=Caching(60.0))
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(ask, replica, "{}", Cache_Control=wish) for _ in range(12)]
+        eventually(lambda: replica.metric("requests_active") == 13)  # and the one that asks for the metrics
+        gate.touch()
+        assert {future.result().status for future in asked} == {200}
+    assert replica.metric("items_total") == calls
 
 
 # ------------------------------------------------------------------------------------------ servers of the user's own

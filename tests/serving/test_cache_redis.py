@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.redis_server import RedisServer
+from bench.redis_server import RedisServer, valkey
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -33,10 +33,17 @@ PATIENCE = 0.25
 Make = Callable[..., Replica]
 
 
+OF_BOTH = pytest.mark.parametrize("redis", ["redis", "valkey"], indirect=True)
+
+
 @pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="mr-") as directory, RedisServer(Path(directory)) as server:
-        yield server
+def redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    other = getattr(request, "param", "redis") == "valkey"
+    if other and not valkey():
+        pytest.skip("there is no Valkey for this machine")
+    program = valkey() if other else ""
+    with tempfile.TemporaryDirectory(prefix="mr-") as directory, RedisServer(Path(directory), program=program) as one:
+        yield one
 
 
 @pytest.fixture
@@ -106,6 +113,7 @@ def quick(replica: Replica, body: str) -> int:
     return found.status
 
 
+@OF_BOTH
 def test_two_servers_share_their_answers(redis: RedisServer, serve: Make) -> None:
     first, second = serve(redis.url), serve(redis.url)
     made = ask(first, '{"a": 1, "b": 2}')
@@ -131,6 +139,7 @@ def test_another_release_and_another_environment_share_nothing(redis: RedisServe
     eventually(lambda: len(redis.held()) == 3)
 
 
+@OF_BOTH
 def test_what_is_kept_goes_when_its_time_is_over(redis: RedisServer, serve: Make) -> None:
     replica = serve(redis.url, ttl=0.3)
     ask(replica, "{}")
@@ -138,6 +147,7 @@ def test_what_is_kept_goes_when_its_time_is_over(redis: RedisServer, serve: Make
     eventually(lambda: not redis.held())
 
 
+@OF_BOTH
 def test_garbage_is_a_miss_and_is_counted(redis: RedisServer, serve: Make) -> None:
     replica = serve(redis.url, memory=1)
     ask(replica, '{"x": 1}')
@@ -170,6 +180,7 @@ def test_a_value_of_another_question_is_not_taken(redis: RedisServer, serve: Mak
     assert replica.metric("cache_redis_garbage_total") == 1
 
 
+@OF_BOTH
 def test_without_redis_everything_is_answered_and_it_is_used_once_it_is_there(redis: RedisServer, serve: Make) -> None:
     redis.close()
     replica = serve(redis.url, wait=False)
@@ -180,6 +191,7 @@ def test_without_redis_everything_is_answered_and_it_is_used_once_it_is_there(re
     eventually(redis.held)
 
 
+@OF_BOTH
 def test_a_redis_that_dies_costs_nothing_but_its_answers(redis: RedisServer, serve: Make) -> None:
     replica = serve(redis.url, memory=1)
     ask(replica, "{}")
@@ -188,6 +200,7 @@ def test_a_redis_that_dies_costs_nothing_but_its_answers(redis: RedisServer, ser
     assert replica.metric("cache_redis_ready") == 0
 
 
+@OF_BOTH
 def test_a_redis_that_hangs_costs_one_budget_and_is_not_asked_again(redis: RedisServer, serve: Make) -> None:
     replica = serve(redis.url, memory=1)
     ask(replica, "{}")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable
 from contextlib import closing
@@ -23,7 +24,7 @@ from mawasu.home import Home
 from mawasu.platforms.local.predictions import SCHEMA, collect, latest
 from mawasu.platforms.local.spool import spool_of
 from mawasu.serving.predictions import sampled
-from mawasu.serving.recorder import Line, without
+from mawasu.serving.recorder import LARGE, Line, without
 from mawasu.words import Caching, Digest, Handler, Image, Predictions, Resources, ServiceSpec, Source, Tree
 from tests.serving.replica import RELEASE, Replica, UnixConnection, eventually, request
 
@@ -195,6 +196,37 @@ def test_a_recorder_that_hangs_or_dies_slows_no_answer_and_what_is_lost_is_count
     eventually(lambda: any(line.input == '{"after":1}' for line in latest(home, "late", "staging", 10)))
     assert ask(replica, json.dumps({"x": "y" * 70_000})) == 200
     assert replica.metric("predictions_skipped_total") == 1
+
+
+def test_a_large_spool_becomes_parquet_while_the_next_is_written(replica: Replica, serve: Serve) -> None:
+    home = serve("def predict(model, batch): return batch")
+    body = json.dumps({"x": "y" * 60_000})
+    assert {ask(replica, body) for _ in range(LARGE // 120_000 + 10)} == {200}
+    first = eventually(lambda: collected(home))
+    assert ask(replica, '{"after": 1}') == 200
+    eventually(lambda: latest(home, "late", "staging", 1)[0].input == '{"after":1}')
+    assert collected(home) == first, "the one after it is open"
+    stop(replica)
+    assert len(collected(home)) == 2
+
+
+def test_a_disk_that_takes_no_more_costs_rows_and_no_answer(replica: Replica, serve: Serve) -> None:
+    """A recorder that may write files of 3,000 bytes only, as on a disk that is full."""
+    home = serve("def predict(model, batch): return batch")
+    assert ask(replica, '{"before": 1}') == 200
+    known(home, 1)
+    assert replica.server is not None
+    (recorder,) = children(replica.server.pid)
+    resource.prlimit(recorder, resource.RLIMIT_FSIZE, (3000, 3000))
+    assert {ask(replica, json.dumps({"x": "y" * 5000})) for _ in range(20)} == {200}
+    eventually(lambda: "File too large" in replica.server_log.read_text())
+    eventually(lambda: children(replica.server.pid if replica.server else 0) not in ([], [recorder]))
+    before = replica.metric("predictions_written_total")
+    eventually(lambda: ask(replica, '{"after": 1}') == 200 and replica.metric("predictions_written_total") > before)
+    eventually(lambda: any(line.input == '{"after":1}' for line in latest(home, "late", "staging", 10)))
+    stop(replica)
+    assert collected(home)
+    assert '{"before":1}' in [line.input for line in latest(home, "late", "staging", 10)]
 
 
 def test_the_log_has_a_bound_in_bytes_and_in_time(replica: Replica, serve: Serve) -> None:

@@ -29,6 +29,11 @@ def test_a_caller_is_told_when_its_time_is_up(replica: Replica, header: str) -> 
     assert replica.metric("late_total") == 1
 
 
+def test_who_does_not_wait_at_all_is_told_so(replica: Replica) -> None:
+    replica.ready(SLOW)
+    assert request(replica.listen, "POST", "/", b"{}", {"Mawasu-Deadline": "0"}).status == 504
+
+
 def test_envoys_zero_is_no_deadline(replica: Replica) -> None:
     replica.ready(SLOW)
     assert request(replica.listen, "POST", "/", b"{}", {"X-Envoy-Expected-Rq-Timeout-Ms": "0"}).status == 200
@@ -69,6 +74,21 @@ def test_work_for_callers_who_left_is_dropped(replica: Replica) -> None:
     assert replica.ask({"who": "last"}).status == 200
     assert (replica.directory / "calls").read_text().split()[0] == "first"
     assert (replica.directory / "calls").read_text().count("left!") <= 1
+
+
+def test_a_handler_that_waits_is_told_to_stop_when_its_caller_leaves(replica: Replica) -> None:
+    replica.ready(
+        "import asyncio, pathlib\nasync def predict(model, item):\n    pathlib.Path('began').touch()\n"
+        "    try: await asyncio.sleep(item.get('seconds', 0))\n"
+        "    except asyncio.CancelledError:\n        pathlib.Path('stopped').touch()\n        raise"
+    )
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(replica.listen))
+        connection.sendall(b'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 15\r\n\r\n{"seconds": 60}')
+        eventually(lambda: (replica.directory / "began").exists())
+    eventually(lambda: (replica.directory / "stopped").exists())
+    assert replica.ask({}).status == 200
+    assert replica.metric("worker_losses_total") == 0
 
 
 class Crowd:

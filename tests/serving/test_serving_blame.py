@@ -25,7 +25,10 @@ RAISE = """
 import asyncio, os, sys, time
 from dataclasses import dataclass
 
+class Panic(BaseException): pass  # as libraries written in Rust have it
+
 def trouble(kind):
+    if kind == "panic": raise Panic("index out of bounds")
     if kind == "exit": sys.exit("bad input")
     if kind == "cancel": raise asyncio.CancelledError
     if kind == "refused": raise ConnectionRefusedError("the feature store")
@@ -78,6 +81,7 @@ class Seat:
     row: int
     def __post_init__(self):
         if self.row < 0: raise ValueError("no such row")
+        if self.row > 90: trouble("panic")
         if self.row > 50: {}[self.row]
 
 def predict(model, item: Seat): return item.row
@@ -117,6 +121,9 @@ def told(replica: Replica, answer: Answer, what: str) -> None:
     ("name", "kind", "what"),
     [
         ("many", "exit", "SystemExit: bad input"),
+        ("many", "cancel", "AnswerError: the handler raised CancelledError, which is no Exception"),
+        ("many", "panic", "AnswerError: the handler raised Panic, which is no Exception: index out of bounds"),
+        ("waiting", "panic", "AnswerError: the handler raised Panic, which is no Exception: index out of bounds"),
         ("waiting", "exit", "SystemExit: bad input"),
         ("waiting", "cancel", "AnswerError: predict was cancelled, by nobody who asked it"),
         ("waiting", "refused", "ConnectionRefusedError: the feature store"),
@@ -145,6 +152,7 @@ def test_what_the_type_of_an_item_raises_is_the_callers_fault_or_the_logs() -> N
         wrong = replica.ask({"row": -1})
         assert (wrong.status, wrong.json["message"]) == (400, "the body cannot be read: no such row")
         told(replica, replica.ask({"row": 51}), "KeyError: 51")
+        told(replica, replica.ask({"row": 91}), "AnswerError: the handler raised Panic")
         assert replica.ask([{"row": 1}, {"row": 2}]).json == [1, 2]
         assert replica.metric("worker_losses_total") == 0
 
@@ -175,16 +183,20 @@ def streamed(replica: Replica, item: bytes, accept: str = "*/*") -> Iterator[htt
 
 
 @KINDS
-def test_a_stream_that_cannot_reach_something_is_cut_and_counted_as_failed(
-    replicas: dict[str, Replica], kind: str
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [(b"refused", "ConnectionRefusedError: the feature store"), (b"panic", "Panic: index out of bounds")],
+)
+def test_a_stream_that_cannot_reach_something_or_panics_is_cut_and_counted_as_failed(
+    replicas: dict[str, Replica], kind: str, trouble: bytes, said: str
 ) -> None:
     """Its own lost connection is not taken for ours, which would make half an answer look whole."""
     replica = replicas[kind]
     before, losses = counted(replica, 500), replica.metric("worker_losses_total")
-    with streamed(replica, b'{"kind": "refused"}') as response, pytest.raises(http.client.IncompleteRead) as cut:
+    with streamed(replica, b'{"kind": "%b"}' % trouble) as response, pytest.raises(http.client.IncompleteRead) as cut:
         response.read()
     assert cut.value.partial.endswith(b"\n")
-    assert "ConnectionRefusedError: the feature store" in replica.log.read_text()
+    assert said in replica.log.read_text()
     assert (counted(replica, 500), replica.metric("worker_losses_total")) == (before + 1, losses)
 
 

@@ -60,6 +60,18 @@ def test_a_body_that_the_file_does_not_allow_is_the_callers_400_and_reaches_no_h
     assert replica.metric("batches_total") == 3
 
 
+def test_a_number_that_nothing_can_hold_is_the_callers_400(replica: Replica) -> None:
+    told = bodies(Reading(DOCUMENT, "auth/openapi.yaml"))
+    replica.ready(CODE, bodies=told, operations=("POST /predict",))
+    for number in (b"1e999", b"-1e400", b"9" * 5000):
+        answer = replica.post(b'{"x": %b}' % number)
+        assert (answer.status, answer.json["code"]) == (400, 400)
+        assert "cannot be read" in answer.json["message"]
+    assert replica.post(b'{"x":' + b"[" * 900 + b"]" * 900 + b"}").status == 400
+    assert "Traceback" not in replica.server_log.read_text()
+    assert replica.metric("batches_total") == 0
+
+
 def test_a_schema_that_cannot_be_used_is_said_once_and_keeps_nobody_out(replica: Replica) -> None:
     told = bodies(Reading(DOCUMENT.replace("type: number", "type: nothing"), "auth/openapi.yaml"))
     replica.ready(CODE, bodies=told, operations=("POST /predict",))

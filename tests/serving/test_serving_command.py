@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/die":
             os._exit(3)
         if self.path == "/hang":
-            time.sleep(60)
+            open("asked", "a").write("x")
+            try:
+                self.rfile.read(1)  # until the other side leaves
+            finally:
+                open("left", "w").close()
         if self.path == "/half":
             self.send_response(200); self.send_header("content-length", "100"); self.end_headers()
             self.wfile.write(b"half"); self.wfile.flush(); self.close_connection = True
@@ -56,8 +62,19 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 """
 
 NODE = """
+const fs = require('fs');
 require('http').createServer((request, response) => {
-  if (request.url === '/healthz') return response.end('fine');
+  if (request.url === '/healthz') {
+    response.statusCode = fs.existsSync('healthy') ? 200 : 500;
+    return response.end('fine');
+  }
+  if (request.url === '/slow') {
+    fs.writeFileSync('asked', '');
+    const timer = setInterval(() => {
+      if (fs.existsSync('gate')) { clearInterval(timer); response.end('slow'); }
+    }, 5);
+    return;
+  }
   response.setHeader('content-type', 'application/json');
   response.end(JSON.stringify([request.url, request.headers, process.env.MAWASU_MODEL]));
 }).listen(process.env.PORT, '127.0.0.1');
@@ -133,15 +150,53 @@ def test_a_silent_server_is_given_up_at_the_deadline(site: Replica) -> None:
     assert site.is_ready()
 
 
+def test_a_caller_is_told_when_its_time_is_up_and_nobody_works_on_for_it(site: Replica) -> None:
+    answer = request(site.listen, "GET", "/hang", headers={"Mawasu-Deadline": "50"})
+    assert (answer.status, answer.json["message"]) == (504, "the API did not begin to answer while its caller waits")
+    assert answer.headers["mawasu-release"] == RELEASE
+    eventually(lambda: (site.directory / "left").exists())
+    assert request(site.listen, "GET", "/", headers={"Mawasu-Deadline": "soon"}).status == 400
+    assert request(site.listen, "GET", "/", headers={"Mawasu-Deadline": "9000"}).status == 200
+
+
+def test_a_caller_who_leaves_is_left_by_the_server_behind_too(site: Replica) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(site.listen))
+        connection.sendall(b"GET /hang HTTP/1.1\r\nhost: x\r\n\r\n")
+        eventually(lambda: (site.directory / "asked").exists())
+    eventually(lambda: (site.directory / "left").exists())
+
+
 def test_the_worker_ends_when_its_command_does(site: Replica) -> None:
     assert site.worker is not None
     answer = request(site.listen, "GET", "/die")
-    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert (answer.status, answer.headers.get("retry-after")) == (502, None), "it had the request"
     assert site.worker.wait(5) == 3
     assert not site.is_ready()
+    nobody = request(site.listen, "GET", "/")
+    assert (nobody.status, nobody.headers["retry-after"]) == (503, "1")
     site.start_worker()
     eventually(site.is_ready)
     assert request(site.listen, "GET", "/").status == 200
+
+
+def test_a_server_that_hangs_is_ended_so_that_another_takes_its_place(replica: Replica) -> None:
+    """Also one that is not ready says something, so it is left alone."""
+    (replica.directory / "site.py").write_text(PYTHON)
+    (replica.directory / "healthy").touch()
+    replica.ready(command="exec python3 -S site.py", worker=["--silence", "0.6"], deadline=1.0)
+    assert replica.worker is not None
+    (replica.directory / "healthy").unlink()
+    with pytest.raises(subprocess.TimeoutExpired):
+        replica.worker.wait(2)
+    pid = int(request(replica.listen, "GET", "/pid").body)
+    os.kill(pid, signal.SIGSTOP)
+    assert replica.worker.wait(10) == 128 + signal.SIGKILL
+    assert "the command said nothing for 0.6 s; ending it" in replica.log.read_text()
+    (replica.directory / "healthy").touch()
+    replica.start_worker()
+    eventually(replica.is_ready)
+    assert int(request(replica.listen, "GET", "/pid").body) != pid
 
 
 def test_the_command_ends_when_its_worker_is_told_to(site: Replica) -> None:
@@ -168,3 +223,25 @@ def test_servers_of_any_language_are_served(replica: Replica, tmp_path: Path, la
         head = connection.recv(65536).partition(b"\r\n\r\n")[0].lower()
     lines = [line for line in head.split(b"\r\n") if line.startswith((b"content-length:", b"transfer-encoding:"))]
     assert len(lines) == 1, "Envoy refuses an answer that has its length twice"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not here")
+def test_a_server_in_node_is_asked_for_its_health_counted_and_drained(replica: Replica) -> None:
+    (replica.directory / "site").write_text(NODE)
+    replica.start(command="exec node site", operations=("GET /{id}",))
+    eventually(lambda: replica.health() == 503)
+    (replica.directory / "healthy").touch()
+    eventually(replica.is_ready)
+    assert request(replica.listen, "GET", "/x").status == 200
+    said = request(replica.listen, "GET", "/-/metrics").body.decode()
+    assert 'mawasu_requests_total{operation="GET /{id}",status="200"} 1\n' in said
+    assert replica.server is not None
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(request, replica.listen, "GET", "/slow")
+        eventually(lambda: (replica.directory / "asked").exists())
+        replica.server.terminate()
+        eventually(lambda: not replica.listen.exists())
+        (replica.directory / "gate").touch()
+        answer = asked.result()
+    assert (answer.status, answer.body, answer.headers["connection"]) == (200, b"slow", "close")
+    assert replica.server.wait(5) == 0

@@ -17,8 +17,8 @@ def test_a_killed_worker_costs_503_until_the_next_one_is_there(replica: Replica)
     (first,) = replica.ask(["pid"]).json
     replica.worker.kill()
     replica.worker.wait()
-    refused = eventually(lambda: answer if (answer := replica.ask({})).status == 503 else None)
-    assert refused.headers["retry-after"] == "1"
+    refused = eventually(lambda: answer if "retry-after" in (answer := replica.ask({})).headers else None)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
     assert replica.ask("x" * 5_000_000).status == 503  # also who is still sending is answered
     assert not replica.is_ready()
     replica.start_worker()
@@ -46,6 +46,16 @@ def test_a_worker_that_hangs_is_ended_at_the_deadline_and_another_takes_its_plac
     assert "the worker did not answer within 0.5 s; ending it" in replica.server_log.read_text()
 
 
+def test_a_batch_is_no_larger_than_its_time_allows(replica: Replica) -> None:
+    """Twelve together would take 1.8 s: all of them would be given up, and the worker with them."""
+    replica.ready("import time\ndef predict(model, item): time.sleep(0.15); return item", deadline=1.0)
+    assert replica.ask({}).status == 200
+    statuses = [answer.status for answer in replica.ask_all([{}] * 12, callers=12)]
+    assert statuses.count(200) >= 4
+    assert set(statuses) <= {200, 503, 504}
+    assert replica.metric("worker_losses_total") == 0
+
+
 def test_a_slow_answer_within_the_deadline_is_waited_for(replica: Replica) -> None:
     replica.ready("import time\ndef predict(model, batch): time.sleep(0.4); return batch", deadline=0.6, max_batch=1)
     answers = replica.ask_all([{}] * 3, callers=3)  # the third has waited longer than that, and is not begun any more
@@ -54,6 +64,7 @@ def test_a_slow_answer_within_the_deadline_is_waited_for(replica: Replica) -> No
     assert replica.worker.poll() is None
 
 
+PANIC = "class Panic(BaseException): pass\ndef predict(m, b): pass\ndef load(d): raise Panic('at the disco')"
 READ = "import pickle\ndef predict(m, b): pass\ndef load(d): return pickle.load(open(d + '/model', 'rb'))"
 
 
@@ -65,6 +76,7 @@ def test_a_handler_or_a_model_that_cannot_be_loaded_ends_with_one_clear_line(rep
         ("def other(): pass", None, "AnswerError: api has no function predict"),
         ("def predict(:", None, "SyntaxError"),
         ("def predict(m, b): pass\ndef load(d): exit('no model')", None, "SystemExit: no model"),
+        (PANIC, None, "AnswerError: the handler raised Panic, which is no Exception: at the disco"),
         (READ, tmp_path / "missing", "FileNotFoundError: [Errno 2] No such file or directory: "),
         (READ, tmp_path / "wrong", "UnpicklingError: invalid load key, 'v'."),
     ):

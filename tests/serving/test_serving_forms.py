@@ -77,6 +77,21 @@ def test_what_the_hints_do_not_allow_is_the_callers_fault(replica: Replica, item
     assert said in answer.json["message"]
 
 
+def test_what_a_library_says_in_many_lines_is_told_in_one(replica: Replica) -> None:
+    """As pydantic does; and a handler's own refusal may be as long."""
+    replica.ready(
+        "class Flight:\n"
+        "    @classmethod\n    def model_validate(cls, value):\n"
+        "        raise ValueError('1 validation error for Flight\\nhour\\n  Input should be a number')\n"
+        "class No(Exception): mawasu_status = 422\n"
+        "def predict(model, item: 'Flight | None'):\n    raise No('not\\n  today')"
+    )
+    wrong, refused = replica.ask({"hour": "nine"}), replica.post(b"[null]")
+    assert (wrong.status, refused.status) == (400, 422)
+    assert wrong.json["message"].endswith("1 validation error for Flight hour Input should be a number")
+    assert refused.json["message"] == "not today"
+
+
 def test_one_callers_wrong_item_never_costs_another_its_answer(replica: Replica) -> None:
     replica.ready("import time\ndef predict(model, batch: list[int]): time.sleep(0.01); return [n * 2 for n in batch]")
     answers = replica.ask_all([[n] if n % 3 else ["x"] for n in range(48)])

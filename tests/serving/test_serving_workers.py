@@ -106,7 +106,7 @@ def test_a_batch_under_way_is_tried_once_more_and_no_third_time(replica: Replica
     )
     assert replica.ask(["once"]).json == ["once"]
     refused = replica.ask(["poison"])
-    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert (refused.status, refused.headers.get("retry-after")) == (503, None), "it was begun, twice"
     calls = (replica.directory / "calls").read_text().split()
     assert (calls.count("once"), calls.count("poison")) == (2, 2)
     assert replica.metric("retried_total") == 2
@@ -142,6 +142,17 @@ def test_a_worker_that_grows_is_replaced_between_two_answers(replica: Replica) -
     eventually(asked)
     assert "worker 0 has grown too large; starting another" in replica.log.read_text()
     assert replica.metric("worker_losses_total") == 1
+
+
+def test_a_keeper_that_was_stopped_replaces_lost_workers_all_the_same(replica: Replica) -> None:
+    replica.ready(PID, workers=2)
+    eventually(lambda: replica.metric("workers") == 2)
+    _, keeper, *workers = family(replica)
+    os.kill(keeper, signal.SIGSTOP)
+    os.kill(workers[0], signal.SIGKILL)
+    assert replica.ask({}).status == 200
+    eventually(lambda: len(now := children(replica)) == 2 and workers[0] not in now)
+    eventually(lambda: replica.metric("workers") == 2)
 
 
 def test_workers_end_with_their_keeper(replica: Replica) -> None:

@@ -16,6 +16,25 @@ def test_what_is_asked_through_the_gateway_is_counted_traced_and_remembered(own:
         watch(own, collector)
 
 
+def test_a_new_release_knows_what_is_asked_most_before_it_has_traffic(own: Mawasu) -> None:
+    own.up()
+    asked = texts.feature().replace("  timeout: 20s", "  cache: {ttl: 60s, warm: 1}\n  timeout: 20s")
+    repo = own.repo("sums", {**texts.project(), "mawasu.yaml": asked})
+    repo.push()
+    own.finished("sums", 1)
+    path, often, rarely = "/sums/staging/predict", {"x": 417.25}, {"x": 318.75}
+    for body in (often, often, often, rarely):
+        assert own.call(path, body=body).status == 200
+    old = own.call(path, body=often)
+    repo.push_files({"api/handler.py": texts.handler("two")})
+    own.finished("sums", 2)
+    new = own.call(path, body=often)
+    assert new.headers["cache-status"].startswith("mawasu; hit")
+    assert new.headers["mawasu-release"] != old.headers["mawasu-release"]
+    assert (old.body["says"], new.body["says"]) == ("one", "two"), "it was asked for its own answer"
+    assert "fwd=uri-miss" in own.call(path, body=rarely).headers["cache-status"]
+
+
 def count(port: int, sample: str) -> int:
     page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
     (line,) = (line for line in page.splitlines() if line.startswith(sample))

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +51,7 @@ class Answer:
 
     status: int
     body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)  # of one that is no refusal; names in lower case
 
 
 class Mawasu:
@@ -161,7 +162,8 @@ class Mawasu:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, sent, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
-                return Answer(response.status, json.loads(response.read()))
+                told = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status, json.loads(response.read()), told)
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, error.read().decode())

@@ -113,7 +113,7 @@ class Batcher:
         self._crowd.came(now, alone=not load)
         wait = self.queued / share * self.pace.of(min(self._max_batch, self.queued)) if self.queued else 0.0
         many = load >= max(2 * share, FEW) or (wait > LONG and wait > 2 * self.pace.of(self._max_batch))
-        if (many and self._crowd.stands(now)) or self.queued >= self._limit or wait > until - now:
+        if (many and self._crowd.stands(now)) or self.queued >= self._limit or 0.0 < wait > until - now:
             self.refused += 1
             raise CrowdedError(max(1, math.ceil(wait)))
 
@@ -163,7 +163,7 @@ class Batcher:
     def _flush(self) -> None:
         self._planned = False
         while self._asks and (link := self._room()) is not None:
-            batch = self._take(1 if link.about.streams else self._max_batch)
+            batch = self._take(1 if link.about.streams else self._fit(link))
             if not batch:
                 continue
             items = self._count(batch, 1)
@@ -171,6 +171,14 @@ class Batcher:
             self._out[reply] = batch, link, number, items
             self._held += items
             reply.add_done_callback(partial(self._settle, self._loop.time(), link.under_way == 1))
+
+    def _fit(self, link: Link) -> int:
+        """Items of a batch that has its answer well within its time: one that has not costs all its callers theirs,
+        and the worker. Handlers that wait have their items side by side."""
+        most = self._max_batch
+        while most > 1 and self.pace.of(most) > self._deadline / 2 and not link.about.waits:
+            most //= 2
+        return most
 
     def _take(self, most: int) -> list[Ask]:
         """The next batch, without those whose caller has left or waited too long."""
@@ -248,7 +256,7 @@ class Batcher:
             if ask.answer.done():
                 continue
             if begun and ask.tried:
-                fail(ask, unavailable())
+                fail(ask, unavailable(begun=True))
                 continue
             ask.tried = ask.tried or begun
             ask.since = self._loop.time()
@@ -269,7 +277,7 @@ class Batcher:
             if ask.begin < now and not ask.answer.done():
                 self._too_late(ask)
             elif lost:
-                fail(ask, unavailable())
+                fail(ask, unavailable(begun=ask.tried))
         if all(ask.answer.done() for ask in self._asks):
             self._asks.clear()
             self.queued = 0

@@ -35,7 +35,11 @@ class Bodies:
         schema = self._of(method, path)
         if schema is None:
             return
-        fault = schema.fault(msgspec.json.decode(body), "body")
+        try:
+            value = msgspec.json.decode(body)
+        except (ValueError, RecursionError) as error:  # it is JSON, but says a number that nothing here can hold
+            raise RequestError(400, f"the body cannot be read: {error}") from None
+        fault = schema.fault(value, "body")
         if fault:
             raise RequestError(400, fault)
 

@@ -20,13 +20,12 @@ from mawasu.serving.http_cache import FAILED, PLAIN, UNKEPT, Life, Wish, life, m
 from mawasu.serving.memory import Asked, Entry, Memory, Packed
 from mawasu.serving.message import JSON, App, Headers, Request, Response, dispose, gathered, refused, unread
 from mawasu.serving.metrics import Family, counter, gauge
+from mawasu.serving.patience import PATIENCE
 from mawasu.serving.redis import Redis
 from mawasu.serving.spelling import READING, Spelling, anonymous, digest, keyed_headers, spelling
 from mawasu.words import Caching
 
 KEPT = 256 * 1024  # bytes of a request, and of an answer, that is kept at most
-PATIENCE = (b"mawasu-deadline", b"x-envoy-expected-rq-timeout-ms")
-"""How long a caller waits: equal requests share one call only if they wait equally long."""
 PARTS = frozenset((b"if-match", b"if-modified-since", b"if-range", b"if-unmodified-since", b"range"))
 """Requests with these are for something else than the whole answer."""
 AGAIN = 1.0  # seconds between attempts to renew an answer that is given stale meanwhile
@@ -93,8 +92,9 @@ class CachedApp:
         self._varies = frozenset(self._keyed)
         self._vary = (b"vary", ", ".join(rules.vary).encode()) if rules.vary else None
         self._as_json = not config.command
+        self._release = (b"mawasu-release", config.release.encode())
         self._scope = f"{config.site} {config.release}".encode()
-        self._flights: dict[tuple[bytes, tuple[bytes, ...] | None], Flight] = {}
+        self._flights: dict[tuple[bytes, Wish | None, tuple[bytes, ...]], Flight] = {}
         self._renewing: set[asyncio.Task[object]] = set()
         self._reachable_by_us_alone = bool(config.listen)
 
@@ -159,9 +159,9 @@ class CachedApp:
         question = Question(request, spelled, key, told, patience)
         if entry is not None and (known := self._usable(entry, question, now)) is not None:
             return known
-        if told is PLAIN:
-            return await self._together(question, entry)
-        return (await self._fill(question, entry)).response
+        if told.no_cache:
+            return (await self._fill(question, entry)).response
+        return await self._together(question, entry)
 
     def _usable(self, entry: Entry, question: Question, now: float) -> Response | None:
         """RFC 9111 §4.2; stale ones by RFC 5861 §3, which are renewed while they are given."""
@@ -206,8 +206,8 @@ class CachedApp:
     # ------------------------------------------------------------------------------------ asking
 
     async def _together(self, question: Question, entry: Entry | None) -> Response:
-        """One call for all who want it now."""
-        flight_key = (question.key, question.patience)
+        """One call for all who want it now, would take the same and wait equally long."""
+        flight_key = (question.key, question.told, question.patience)
         while (flight := self._flights.get(flight_key)) is not None:
             outcome = await flight.landing()
             if outcome is None:
@@ -236,7 +236,9 @@ class CachedApp:
             entry = found
         if question.told.only_if_cached:
             error = RequestError(504, "no answer is kept, and the request asked for no other (only-if-cached)")
-            return Outcome(noted(refused(error), b"mawasu; fwd=request"), shared=True)
+            said = refused(error)
+            said.headers.append(self._release)
+            return Outcome(noted(said, b"mawasu; fwd=request"), shared=True)
         self.counts["misses"] += 1
         why = b"mawasu; fwd=" + (b"request" if question.told is not PLAIN else b"stale" if entry else b"uri-miss")
         response, made = await self._keep(question, await self._app(again(question)))
@@ -263,7 +265,7 @@ class CachedApp:
         request = question.request
         headers = [pair for pair in request.headers if pair[0] not in PATIENCE]
         patient = Request(request.method, request.path, request.query, headers, request.body)
-        flight_key = (question.key, None)
+        flight_key = (question.key, None, ())
         if flight_key in self._flights:
             return
         flight = self._flights[flight_key] = Flight()

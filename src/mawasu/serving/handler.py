@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import AsyncIterator
 
@@ -16,16 +15,12 @@ from mawasu.serving.errors import RequestError, ToldError
 from mawasu.serving.link import About, Link, Stream
 from mawasu.serving.message import JSON, Request, Response, Traffic, refused
 from mawasu.serving.metrics import Family, Sample, buckets, counter, gauge, resident
+from mawasu.serving.patience import patience
 from mawasu.serving.worker import NPY, OK, RAW, Part, path_of
-
-DEADLINE = b"mawasu-deadline"
-"""Milliseconds that the caller waits, counted from when the request is here."""
-ENVOYS = b"x-envoy-expected-rq-timeout-ms"
-"""What the gateway says of its own patience (envoyproxy.io, HTTP header manipulation)."""
 
 PAUSE = (0.01, 0.03)
 """Seconds, from and to, until a caller learns that there is no room: who asks again at once would take the server's
-time from those who were let in (decisions/0033)."""
+time from those who were let in (decisions/0034)."""
 
 EVENTS = (b"content-type", b"text/event-stream")
 LINES = (b"content-type", b"application/x-ndjson")
@@ -72,7 +67,7 @@ class HandlerApp:
 
     async def answer(self, request: Request) -> Response:
         """What the model says. Raises RequestError."""
-        until = self._until(request)
+        until = asyncio.get_running_loop().time() + patience(request.headers)
         await self._admit(until)
         body = await request.body.read(self._max_body)
         about = next((link.about for link in self.links if link.ready), self.links[0].about)
@@ -98,16 +93,6 @@ class HandlerApp:
             pause = random.uniform(*PAUSE)  # noqa: S311 - not all at once: they would come back as one
             await asyncio.sleep(min(pause, max(0.0, until - asyncio.get_running_loop().time())))
             raise
-
-    def _until(self, request: Request) -> float:
-        """Until when anybody waits for the answer, on the loop's clock. Raises RequestError."""
-        least = math.inf
-        for name, value in request.headers:
-            if name in (DEADLINE, ENVOYS):
-                if not value.isdigit() or len(value) > 9:
-                    raise RequestError(400, f"{name.decode()} is not a number of milliseconds")
-                least = min(least, int(value) or math.inf)  # Envoy's 0 is no limit
-        return asyncio.get_running_loop().time() + least / 1000
 
     def _parts(self, items: list[bytes], about: About) -> list[tuple[Part, int]]:
         """More items than fit a batch go as several."""

@@ -150,15 +150,12 @@ class Connection(asyncio.BufferedProtocol):
         return self._listener.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._take(self._listener.buffer[:nbytes])
-
-    def _take(self, data: memoryview) -> None:
         self._heard = self._loop.time()
         if self._last and self._body is None:
-            self._drop(len(data))
+            self._drop(nbytes)
             return
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._listener.buffer[:nbytes])
         except httptools.HttpParserUpgrade:
             self._last = True
             if self._unread:
@@ -168,7 +165,7 @@ class Connection(asyncio.BufferedProtocol):
             self._break(error)
             return
         if self._in_head:
-            self._head += len(data)
+            self._head += nbytes
             if self._head > HEAD:
                 self._refuse(RequestError(431, f"the head of the request is larger than {HEAD} bytes"))
         elif self._body is not None and self._body.waiting > AHEAD:

@@ -282,8 +282,9 @@ class Link(asyncio.Protocol):
         transport.abort()
 
 
-def unavailable() -> RequestError:
-    return RequestError(503, "the model is not available at the moment", retry_after=1)
+def unavailable(*, begun: bool = False) -> RequestError:
+    """`begun`: the model may have done what it was asked, so nobody is told to ask again."""
+    return RequestError(503, "the model is not available at the moment", retry_after=0 if begun else 1)
 
 
 def ended(part: Part) -> RequestError | None:
@@ -291,8 +292,8 @@ def ended(part: Part) -> RequestError | None:
 
 
 def failure(part: Part) -> RequestError:
-    """Why a worker did not answer."""
-    status, said = part[0], part[1].decode()
+    """Why a worker did not answer, in one line: the text may be a library's, which has many (pydantic)."""
+    status, said = part[0], " ".join(part[1].decode().split())
     if status == BAD:
         return RequestError(400, f"the body cannot be read: {said}")
     if status == REFUSED:

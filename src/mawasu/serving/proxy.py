@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ from mawasu.serving.behind import arrived
 from mawasu.serving.config import Config
 from mawasu.serving.errors import RequestError
 from mawasu.serving.message import JSON, Headers, Request, Response, Traffic, refused
+from mawasu.serving.patience import patience
 from mawasu.serving.socketfile import no_link
 
 # RFC 9110 §7.6.1: meant for one hop only; besides these, whatever `Connection` names.
@@ -73,12 +76,18 @@ class ProxyApp:
 
     async def answer(self, request: Request) -> Response:
         """What the user's server says. Raises RequestError."""
+        waits = patience(request.headers)
         try:
-            found = await self._pool.handle_async_request(self._request(request))
+            async with asyncio.timeout(waits if waits < math.inf else None):
+                found = await self._pool.handle_async_request(self._request(request))
+        except TimeoutError:
+            raise RequestError(504, "the API did not begin to answer while its caller waits") from None
         except httpcore.TimeoutException:
             raise RequestError(504, f"no answer within {self._deadline:g} seconds") from None
-        except (httpcore.NetworkError, httpcore.ProtocolError):
+        except httpcore.ConnectError:
             raise RequestError(503, "the API is not available at the moment", retry_after=1) from None
+        except (httpcore.NetworkError, httpcore.ProtocolError):  # it may have done what it was asked
+            raise RequestError(502, "the API ended the connection without an answer") from None
         return Response(found.status, end_to_end(found.headers), Pieces(found))
 
     def _request(self, request: Request) -> httpcore.Request:

@@ -5,6 +5,7 @@ One file, standard library only, Python ≥ 3.9: it is shown to the sandbox as i
     worker.py --socket S --handler package.module:function [--model DIR]    answers batches over the socket S
               [--workers N] [--memory BYTES] [--apart]                      N processes: S, S.1, S.2 …
     worker.py --socket S --command 'node server.js'        [--model DIR]    bridges S to the command's $PORT
+              [--silence SECONDS]                                           after which a hung one is ended
 
 **Frames** (handler mode; all numbers big-endian). A frame is a header `length:u32 id:u32 parts:u32`, then `length`
 bytes holding the parts, each `length:u32 status:u8` and its bytes. A request's part is what one caller sent: OK (a JSON
@@ -51,6 +52,7 @@ NPY = b"\x93NUMPY"  # how numpy's files begin
 TOGETHER = 2**20  # bytes of JSON that are read in one go: more would cost their copy, and gain nothing
 LEAK = 64 * 2**20  # bytes that a worker may always grow by
 LOOK = 1.0  # seconds between looks at its size
+SILENCE = 30.0  # seconds without a word on /healthz, after which a user's server hangs
 YOUNG = 1.0  # seconds: one that ended sooner is not started again at once
 GROWN, UNLOADABLE = 80, 81  # how a worker's process ends
 QUITS = (Exception, SystemExit)  # what a user's code may raise: `sys.exit()` must not end a worker without a word
@@ -92,6 +94,21 @@ class ItemError(ValueError):
 
 class AnswerError(Exception):
     """The handler is not one, or answered with something that is not one JSON value per item."""
+
+
+def theirs(ask: Callable[..., T], *given: Any) -> T:
+    """What the user's code says. What it raises is an error, also what Python takes for more: a panic of a library
+    written in Rust is a BaseException, and would end the worker without a word."""
+    try:
+        return ask(*given)
+    except QUITS:
+        raise
+    except BaseException as error:
+        raise strange(error) from error
+
+
+def strange(error: BaseException) -> AnswerError:
+    return AnswerError(f"the handler raised {type(error).__qualname__}, which is no Exception: {error}")
 
 
 def convert(value: Any, hint: Any, at: str) -> Any:
@@ -253,7 +270,7 @@ class Handler:
         is the user's.
         """
         try:
-            return self._typed(part, read)
+            return theirs(self._typed, part, read)
         except (ValueError, RecursionError) as error:
             raise ItemError(str(error)) from error
 
@@ -318,6 +335,10 @@ class Caller:
             if self.left:
                 raise
             raise AnswerError("predict was cancelled, by nobody who asked it") from error
+        except QUITS:
+            raise
+        except BaseException as error:
+            raise strange(error) from error
 
 
 class Worker:
@@ -376,9 +397,9 @@ class Worker:
     async def _call(self, items: list[Any], caller: Caller) -> Sequence[Any]:
         handler = self.handler
         if handler.single:
-            made = [handler.predict(self.model, item) for item in items]
+            made = theirs(self._each, items)
             return [await caller.waits_for(one) for one in made] if handler.waits else made
-        answers = handler.predict(self.model, handler.batch(items))
+        answers = theirs(self._together, items)
         if handler.waits:
             answers = await caller.waits_for(answers)
         if hasattr(answers, "tolist"):  # an array
@@ -388,6 +409,12 @@ class Worker:
         if len(answers) != len(items):
             raise AnswerError(f"predict gave {len(answers)} answers for {len(items)} items")
         return answers
+
+    def _each(self, items: list[Any]) -> list[Any]:
+        return [self.handler.predict(self.model, item) for item in items]
+
+    def _together(self, items: list[Any]) -> Any:
+        return self.handler.predict(self.model, self.handler.batch(items))
 
     def stream(self, part: Part) -> Any:
         """The user's generator. Raises what `Handler.items` does."""
@@ -402,7 +429,7 @@ def encode(answers: Sequence[Any]) -> Part:
     if len(answers) == 1 and isinstance(answers[0], (bytes, bytearray, memoryview)):
         return RAW, bytes(answers[0])
     try:
-        return OK, ENCODER.encode(answers).encode()
+        return OK, theirs(ENCODER.encode, answers).encode()
     except QUITS:  # the values' own methods are asked what they are
         return failed()
 
@@ -412,7 +439,7 @@ def encode_all(shares: Sequence[Sequence[Any]]) -> Optional[Part]:
     if isinstance(shares[0][0], (bytes, bytearray, memoryview)):
         return None
     with contextlib.suppress(*QUITS):
-        return ALL, ENCODER.encode(shares).encode()
+        return ALL, theirs(ENCODER.encode, shares).encode()
     return None
 
 
@@ -550,7 +577,7 @@ def stream(wire: Wire, worker: Worker, number: int, part: Part) -> Part:
             wire.send(number, (MORE, data))
     finally:
         try:
-            pieces.close()
+            theirs(pieces.close)
         except QUITS:
             failed()
 
@@ -558,7 +585,7 @@ def stream(wire: Wire, worker: Worker, number: int, part: Part) -> Part:
 def next_piece(pieces: Any) -> Part:
     """MORE, or how the generator ended."""
     try:
-        return encode_piece(next(pieces))
+        return encode_piece(theirs(next, pieces))
     except StopIteration:
         return OK, b""
     except QUITS:
@@ -669,7 +696,7 @@ async def stream_waiting(writer: asyncio.StreamWriter, worker: Worker, number: i
         return OK, b""
     finally:
         try:
-            await pieces.aclose()
+            await caller.waits_for(pieces.aclose())
         except QUITS:
             failed()
 
@@ -712,8 +739,12 @@ def run_handler(task: Task, apart: bool) -> int:
     os.close(reading)
     if forked == b"n":
         return keep(task, None, {pid: 0})
-    _, status = os.waitpid(pid, 0)
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+    while True:
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        print("mawasu: the keeper of the workers was stopped; waking it", file=sys.stderr, flush=True)
+        os.kill(pid, signal.SIGCONT)  # while it stands still nobody replaces a lost worker
 
 
 def load_first(task: Task, writing: int) -> int:
@@ -730,7 +761,7 @@ def load_first(task: Task, writing: int) -> int:
 
 def loaded(task: Task) -> Worker | None:
     try:
-        worker = load(task.target, task.model)
+        worker = theirs(load, task.target, task.model)
     except QUITS as error:  # importing runs the user's code
         traceback.print_exc()
         summary = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
@@ -799,7 +830,7 @@ def start(task: Callable[[], int]) -> int:
         die_with_me()
         if os.getppid() == keeper:
             status = task()
-    except Exception:  # noqa: BLE001 - the last thing this process does is to say why
+    except BaseException:  # noqa: BLE001 - the last thing this process does is to say why
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
@@ -836,14 +867,14 @@ def bind(listener: socket.socket, path: str) -> None:
 # ------------------------------------------------------------------------------------------------ command mode
 
 
-def run_command(path: str, command: str) -> int:
+def run_command(path: str, command: str, silence: float) -> int:
     """Run the user's HTTP server and carry bytes between the socket and its port; ends as the command ends."""
     import asyncio  # not at the top: handlers do without, and start sooner
 
-    return asyncio.run(bridge(path, command))
+    return asyncio.run(bridge(path, command, silence))
 
 
-async def bridge(path: str, command: str) -> int:
+async def bridge(path: str, command: str, silence: float) -> int:
     import asyncio
 
     port = free_port()
@@ -870,10 +901,45 @@ async def bridge(path: str, command: str) -> int:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     bind(listener, path)
     await asyncio.start_unix_server(carry, sock=listener)
+    watching = asyncio.get_running_loop().create_task(end_when_silent(process.pid, port, silence))
     status = await process.wait()
+    watching.cancel()
     end(process.pid, signal.SIGKILL)  # whatever it left in its group
     print(f"mawasu: the command ended with status {status}", file=sys.stderr, flush=True)
     return status if status >= 0 else 128 - status
+
+
+async def end_when_silent(group: int, port: int, silence: float) -> None:
+    """A server that answered once and then says nothing at all hangs: it is ended, and whoever runs us starts another.
+
+    Any answer will do. One that says 500 is not ready, which is its own word.
+    """
+    import asyncio
+
+    heard = None
+    while True:
+        now = time.monotonic()
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(say(port), silence)
+            heard = time.monotonic()
+        if heard is not None and time.monotonic() - heard >= silence:
+            print(f"mawasu: the command said nothing for {silence:g} s; ending it", file=sys.stderr, flush=True)
+            end(group, signal.SIGKILL)
+            return
+        await asyncio.sleep(max(0.0, now + silence / 6 - time.monotonic()))
+
+
+async def say(port: int) -> None:
+    """Raises OSError when nobody says anything to `GET /healthz`."""
+    import asyncio
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n")
+        if not await reader.read(1):
+            raise ConnectionResetError
+    finally:
+        writer.close()
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -917,6 +983,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--silence", type=float, default=SILENCE)
     parser.add_argument("--apart", action="store_true", help="every worker loads the model for itself")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--handler")
@@ -930,7 +997,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.handler:
         task = Task(options.socket, options.handler, options.model, options.workers, options.memory)
         return run_handler(task, options.apart)
-    return run_command(options.socket, options.command)
+    return run_command(options.socket, options.command, options.silence)
 
 
 if __name__ == "__main__":
