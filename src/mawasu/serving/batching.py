@@ -112,7 +112,7 @@ class Batcher:
         load = self.queued + (0 if self._links[0].about.waits else self._held)  # one who waits takes many batches
         self._crowd.came(now, alone=not load)
         wait = self.queued / share * self.pace.of(min(self._max_batch, self.queued)) if self.queued else 0.0
-        many = load >= max(2 * share, FEW) or (wait > LONG and wait > 2 * self.pace.of(self._max_batch))
+        many = load >= max(share * 5 // 4, FEW) or (wait > LONG and wait > 2 * self.pace.of(self._max_batch))
         if (many and self._crowd.stands(now)) or self.queued >= self._limit or 0.0 < wait > until - now:
             self.refused += 1
             raise CrowdedError(max(1, math.ceil(wait)))

@@ -18,7 +18,7 @@ from mawasu.serving.metrics import Family, Sample, buckets, counter, gauge, resi
 from mawasu.serving.patience import patience
 from mawasu.serving.worker import NPY, OK, RAW, Part, path_of
 
-PAUSE = (0.01, 0.03)
+PAUSE = (0.015, 0.035)
 """Seconds, from and to, until a caller learns that there is no room: who asks again at once would take the server's
 time from those who were let in (decisions/0034)."""
 
