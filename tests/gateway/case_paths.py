@@ -55,6 +55,7 @@ CASES: list[Case] = [
         "400 or 404",
         "test_edge.py::test_34_an_absolute_target_is_refused",
     ),
+    Asked(35, "`/things/?x` for `/things/{id}`: a query is no part of a path", get("/things/?x"), 404, NOT_FOUND),
     Asked(35, "`/pub`", get("/pub"), 404, NOT_FOUND),
     Asked(36, "`DELETE /pub/x`", line(f"DELETE {AT}/pub/x HTTP/1.1"), 405, routes.NOT_ALLOWED.format("/pub/x")),
     Asked(36, "`PUT /things/special`, beside a template", line(f"PUT {AT}/things/special HTTP/1.1"), 405),

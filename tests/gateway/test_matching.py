@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mawasu.gateway import matching, templates
 from mawasu.gateway.envoy import compile
 from mawasu.gateway.openapi import parse_site
+from mawasu.gateway.routes import QUERY
 from mawasu.gateway.ways import ways_of
 from mawasu.words import Endpoint
 from tests.gateway.machinery import document, site
@@ -32,7 +33,8 @@ def tree(*paths: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 def fits(route: dict[str, Any], path: str) -> bool:
     match = route["match"]
-    return bool(match["path"] == path if "path" in match else re.fullmatch(match["safe_regex"]["regex"], path))
+    whole = [one["string_match"]["safe_regex"]["regex"] for one in match.get("headers", ()) if one["name"] == ":path"]
+    return bool(match["path"] == path if "path" in match else re.fullmatch(whole[0], path))
 
 
 @given(st.lists(TEMPLATE, min_size=1, max_size=6, unique_by=templates.shape), TEMPLATE, st.sampled_from(["", "/"]))
@@ -75,4 +77,5 @@ def test_routes_that_could_stand_in_every_list_stay_one_list() -> None:
 )
 def test_a_beginning_is_the_text_before_the_first_variable(template: str, start: str) -> None:
     regex = re.escape("/p") + templates.regex(template)
-    assert matching.beginning({"safe_regex": {"regex": regex}}) == start
+    whole = {"name": ":path", "string_match": {"safe_regex": {"regex": regex + QUERY}}}
+    assert matching.beginning({"prefix": "/p/", "headers": [whole]}) == start

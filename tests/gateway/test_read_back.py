@@ -49,10 +49,11 @@ def answer(config: Any, method: str, path: str) -> tuple[int, bool]:
 
 def fits(match: Any, method: str, path: str) -> bool:
     for header in match.get("headers", []):
-        if header["name"] != ":method" or header["string_match"]["exact"] != method:
+        if header["name"] == ":path":
+            if re.fullmatch(header["string_match"]["safe_regex"]["regex"], path) is None:
+                return False
+        elif header["name"] != ":method" or header["string_match"]["exact"] != method:
             return False
-    if "safe_regex" in match:
-        return re.fullmatch(match["safe_regex"]["regex"], path) is not None
     return bool(match["path"] == path if "path" in match else path.startswith(match["prefix"]))
 
 

@@ -42,13 +42,14 @@ def beginning(match: Dict) -> str:
     """What every path begins with that this match of a route may fit."""
     if "path" in match:
         return str(match["path"])
-    if "prefix" in match:
+    whole = [header for header in match.get("headers", ()) if header["name"] == ":path"]
+    if not whole:
         return str(match["prefix"])
     # Expressions are made by `templates.regex`: escaped text, then the first variable, or the slash that may follow.
-    regex = match["safe_regex"]["regex"]
+    regex = whole[0]["string_match"]["safe_regex"]["regex"]
     literal = re.match(r"(?:\\.|[^\\\[\](){}?*+.^$|])*", regex)
     text = literal[0] if literal else ""
-    return re.sub(r"\\(.)", r"\1", text.removesuffix("/") if regex[len(text) :] == "?" else text)
+    return re.sub(r"\\(.)", r"\1", text.removesuffix("/") if regex[len(text) :].startswith("?") else text)
 
 
 def _leaf(routes: Sequence[Dict]) -> Dict:

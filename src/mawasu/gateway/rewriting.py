@@ -46,18 +46,17 @@ def filter_() -> Dict:
 
 def own(prefix: str, match: Dict) -> Dict:
     """The feature's API sees the path that its document names."""
-    if "path" in match:
-        return {"prefix_rewrite": match["path"].removeprefix(prefix) or "/"}
-    return _put("", re.escape(prefix))
+    return {"prefix_rewrite": match["path"].removeprefix(prefix) or "/" if "path" in match else "/"}
 
 
 def outside(backend: Outside, prefix: str, match: Dict) -> Dict:
     """An outside back end sees its own path, and that one after it unless it is constant."""
     if "path" in match:
-        return {
-            "prefix_rewrite": backend.path + ("" if backend.constant else match["path"].removeprefix(prefix)) or "/"
-        }
-    return _put(backend.path or "/", ".*") if backend.constant else _put(backend.path, re.escape(prefix))
+        rest = "" if backend.constant else match["path"].removeprefix(prefix)
+        return {"prefix_rewrite": backend.path + rest or "/"}
+    if backend.constant:
+        return {"regex_rewrite": {"pattern": {"regex": "^.*"}, "substitution": backend.path or "/"}}
+    return {"prefix_rewrite": f"{backend.path}/"}
 
 
 def variables(backend: Outside, prefix: str, template: str) -> Dict:
@@ -71,10 +70,6 @@ def variables(backend: Outside, prefix: str, template: str) -> Dict:
     pattern = "([^/]+)".join(_escaped(text) for text in (prefix + texts[0], *texts[1:]))
     said = {"pattern": f"^{pattern}/?$", "names": [quote(name, safe="") for name in names]}
     return {FILTER: {"@type": f"{TYPE}extensions.filters.http.lua.v3.LuaPerRoute", "filter_context": said}}
-
-
-def _put(path: str, regex: str) -> Dict:
-    return {"regex_rewrite": {"pattern": {"regex": f"^{regex}"}, "substitution": path}}
 
 
 def _escaped(text: str) -> str:

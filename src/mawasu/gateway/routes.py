@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mawasu.gateway import claims, credentials, limiter, matching, reference, rewriting, splits
@@ -29,8 +29,9 @@ FOREIGN = (
 NOT_HERE = "The back end of this operation may not be called from here."
 SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 ABSENT: Dict = {"@type": f"{TYPE}config.route.v3.FilterConfig", "disabled": True}
-SHARED = (credentials.FILTER, claims.FILTER)
+SHARED = (FILTER, credentials.FILTER, claims.FILTER)
 """Filters of which most routes of a site say the same."""
+QUERY = r"(?:\?.*)?"
 
 
 def routes_of(
@@ -49,7 +50,7 @@ def routes_of(
     calls = [
         route
         for way in ways
-        for match in _matches(way)
+        for match in _matches(served.prefix, way)
         for call in [_call(served, way.operation, match, requirements.get((way.operation.method, way.operation.path)))]
         for route in _led(call, served, way.operation, clusters, secure)
     ]
@@ -57,7 +58,7 @@ def routes_of(
         refusal
         for path, group in itertools.groupby(ways, key=lambda way: way.operation.path)
         for same in [list(group)]
-        for match in _matches(same[0])
+        for match in _matches(served.prefix, same[0])
         for refusal in (_refuse_pre_flight(match), _refuse_method(match, path, [one.operation.method for one in same]))
     ]
     paths = reference.paths_of(served, ways)
@@ -70,9 +71,11 @@ def routes_of(
 def configuration(routes: Sequence[Dict]) -> Dict:
     """One route table for the whole server; what no site describes is not found."""
     rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
-    shared = {name: found for name in SHARED if (found := _most_common(name, routes))}
-    tree = matching.matcher([_inheriting(route, shared) for route in routes], _inheriting(rest, shared))
-    server = {"name": "all", "domains": ["*"], "matcher": tree}
+    filters = [route.get("typed_per_filter_config", {}) for route in routes]
+    shared = {name: found for name in SHARED if (found := _most_common(one.get(name) for one in filters))}
+    retry = _most_common(route.get("route", {}).get("retry_policy") for route in routes)
+    tree = matching.matcher([_inheriting(route, shared, retry) for route in routes], _inheriting(rest, shared, retry))
+    server = {"name": "all", "domains": ["*"], "matcher": tree, **({"retry_policy": retry} if retry else {})}
     return {
         "@type": f"{TYPE}config.route.v3.RouteConfiguration",
         "name": NAME,
@@ -82,28 +85,38 @@ def configuration(routes: Sequence[Dict]) -> Dict:
     }
 
 
-def _most_common(name: str, routes: Sequence[Dict]) -> Dict:
-    """What most routes say of a filter, empty when none does.
+def _most_common(said: Iterable[Dict | None]) -> Dict:
+    """What most routes say of one thing, empty when none does.
 
-    It stands once in the server: each route's own expressions would push the others' out of the processor's cache.
+    It stands once in the server: what each route has of its own pushes the others' out of the processor's cache.
     """
-    said: dict[str, list[Dict]] = {}
-    for route in routes:
-        config = route.get("typed_per_filter_config", {}).get(name)
+    found: dict[str, list[Dict]] = {}
+    for config in said:
         if config:
-            said.setdefault(digest(config), []).append(config)
-    return max(said.values(), key=len)[0] if said else {}
+            found.setdefault(digest(config), []).append(config)
+    return max(found.values(), key=len)[0] if found else {}
 
 
-def _inheriting(route: Dict, shared: Mapping[str, Dict]) -> Dict:
+def _inheriting(route: Dict, shared: Mapping[str, Dict], retry: Dict) -> Dict:
     """The route without what the server says for it; where it says nothing of such a filter, that is not there."""
     own = dict.fromkeys(shared, ABSENT) | route.get("typed_per_filter_config", {})
     own = {name: config for name, config in own.items() if config != shared.get(name)}
-    return route | {"typed_per_filter_config": own}
+    found = route | {"typed_per_filter_config": own}
+    if "route" in route and route["route"]["retry_policy"] == retry:
+        found["route"] = {key: value for key, value in route["route"].items() if key != "retry_policy"}
+    return found
 
 
-def _matches(way: Way) -> list[Dict]:
-    return [{"path": path} for path in way.paths] or [{"safe_regex": {"regex": way.regex}}]
+def _matches(prefix: str, way: Way) -> list[Dict]:
+    """A template is matched by its beginning, which is then taken off, and by one expression for the whole path: a
+    match by expression alone would need another one to take anything off."""
+    whole = {"name": ":path", "string_match": {"safe_regex": {"regex": way.regex + QUERY}}}
+    return [{"path": path} for path in way.paths] or [{"prefix": f"{prefix}/", "headers": [whole]}]
+
+
+def _asked(match: Dict, *headers: Dict) -> Dict:
+    """The match of requests that have these headers too, which are cheaper to look at than its own."""
+    return match | {"headers": [*headers, *match.get("headers", [])]}
 
 
 def _led(call: Dict, served: Served, operation: Operation, clusters: Mapping[str, str], secure: bool) -> list[Dict]:
@@ -137,7 +150,7 @@ def _call(served: Served, operation: Operation, match: Dict, requirement: str | 
     unverified = _headers_of_keys(served, operation)
     return {
         "name": f"{operation.method} {served.prefix}{operation.path}",
-        "match": match | {"headers": [{"name": ":method", "string_match": {"exact": operation.method}}]},
+        "match": _asked(match, {"name": ":method", "string_match": {"exact": operation.method}}),
         "route": {
             "timeout": f"{operation.deadline:g}s",
             # The stream is idle while the back end thinks: the deadline, not this, must be what ends it.
@@ -191,7 +204,7 @@ def _refuse_pre_flight(match: Dict) -> Dict:
     """What a browser asks before it lets another origin's page call (Fetch Standard, "CORS-preflight request")."""
     method: Dict = {"name": ":method", "string_match": {"exact": "OPTIONS"}}
     said = [{"name": name, "present_match": True} for name in ("origin", "access-control-request-method")]
-    return _answer(match | {"headers": [method, *said]}, 400, FOREIGN)
+    return _answer(_asked(match, method, *said), 400, FOREIGN)
 
 
 def _refuse_method(match: Dict, path: str, methods: list[str]) -> Dict:

@@ -63,7 +63,7 @@ def parts(template: str) -> tuple[list[str], list[str]]:
 
 
 def regex(template: str) -> str:
-    """RE2 expression for the whole path of a request, one trailing slash allowed."""
+    """RE2 expression for the whole path of a request, one trailing slash allowed. Nothing fits it beyond a `?`."""
     texts, _ = parts(template)
     found = re.escape(texts[0])
     for before, after in itertools.pairwise(texts):
@@ -74,13 +74,13 @@ def regex(template: str) -> str:
 def _variable(before: str, after: str) -> str:
     """What fits a variable; `before` is the text of its segment that comes before it, `after` what comes then."""
     if before == "..":
-        return "[^/;][^/]*"
+        return "[^/?;][^/?]*"
     if before == ".":
-        return r"(?:[^/.;]|\.[^/;])[^/]*"
+        return r"(?:[^/?.;]|\.[^/?;])[^/?]*"
     if before:
-        return "[^/]+"
+        return "[^/?]+"
     dots = r"|\.\.?" if after and after[0] not in "/;" else ""  # then they are no segment by themselves
-    return rf"(?:(?:[^/.]|\.[^/.;]|\.\.[^/;])[^/]*{dots})"
+    return rf"(?:(?:[^/?.]|\.[^/?.;]|\.\.[^/?;])[^/?]*{dots})"
 
 
 def precedence(template: str) -> tuple[tuple[int, str], ...]:
