@@ -47,11 +47,14 @@ def _calls(bare: int, nothing: int, few: Gateway, many: Gateway, token: str, rou
     key, first = {"x-api-key": few.keys[0]}, {"x-api-key": many.keys[0]}
     paths = [f"{AT}/things{number:04}/7" for number in range(routes)]
     everybody = [(paths[number % routes], {"x-api-key": token}) for number, token in enumerate(many.keys)]
+    bearer = {"authorization": f"Bearer {token}"}
     return {
         "nothing": (nothing, [(f"{AT}/open", {})]),
         "bare": (bare, [(f"{AT}/open", {})]),
+        "bare, token": (bare, [(f"{AT}/open", bearer)]),
+        "bare, key": (bare, [(f"{AT}/open", key)]),
         "open": (few.port, [(f"{AT}/open", {})]),
-        "token": (few.port, [(f"{AT}/t", {"authorization": f"Bearer {token}"})]),
+        "token": (few.port, [(f"{AT}/t", bearer)]),
         "key": (few.port, [(f"{AT}/k", key)]),
         "few": (few.port, [(paths[0], key)]),
         "many": (many.port, [(path, first) for path in paths]),
@@ -67,6 +70,8 @@ def _throughput(rates: Mapping[str, Sequence[float]], routes: int, keys: int) ->
     said = {
         "nothing": "a bare route of an Envoy without anything: no limits, no log",
         "bare": "a bare route of the gateway's listener",
+        "bare, token": "the same, sent the JWT that nobody reads there",
+        "bare, key": "the same, sent the API key",
         "open": "compiled, `security: []`",
         "token": "compiled, a JWT (RS256)",
         "key": "compiled, an API key",
@@ -77,7 +82,15 @@ def _throughput(rates: Mapping[str, Sequence[float]], routes: int, keys: int) ->
     }
     for name, what in said.items():
         report.add(what, rates[name], unit="/s")
-    pairs = (("bare", "nothing", None), ("open", "bare", None), ("token", "bare", TOKEN), ("key", "bare", KEY))
+    # The same request on both sides: its bytes are the caller's, the difference is what is done with them.
+    pairs = (
+        ("bare", "nothing", None),
+        ("open", "bare", None),
+        ("token", "bare, token", TOKEN),
+        ("key", "bare, key", KEY),
+        ("token", "bare", None),
+        ("key", "bare", None),
+    )
     for name, peer, goal in (*pairs, ("many", "few", MANY), ("last", "few", MANY), ("all", "few", None)):
         ratios = [one / other for one, other in zip(rates[name], rates[peer], strict=True)]
         report.add(f"{said[name]} ÷ {said[peer]}", ratios, unit="×", least=goal)

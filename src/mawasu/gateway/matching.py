@@ -46,7 +46,7 @@ def beginning(match: Dict) -> str:
     if not whole:
         return str(match["prefix"])
     # Expressions are made by `templates.regex`: escaped text, then the first variable, or the slash that may follow.
-    regex = whole[0]["string_match"]["safe_regex"]["regex"]
+    regex = whole[0]["string_match"]["safe_regex"]["regex"].removeprefix("^")
     literal = re.match(r"(?:\\.|[^\\\[\](){}?*+.^$|])*", regex)
     text = literal[0] if literal else ""
     return re.sub(r"\\(.)", r"\1", text.removesuffix("/") if regex[len(text) :].startswith("?") else text)

@@ -109,8 +109,9 @@ def _inheriting(route: Dict, shared: Mapping[str, Dict], retry: Dict) -> Dict:
 
 def _matches(prefix: str, way: Way) -> list[Dict]:
     """A template is matched by its beginning, which is then taken off, and by one expression for the whole path: a
-    match by expression alone would need another one to take anything off."""
-    whole = {"name": ":path", "string_match": {"safe_regex": {"regex": way.regex + QUERY}}}
+    match by expression alone would need another one to take anything off. `^` is not needed to match; it lets RE2
+    compare the text before the first variable as it is, instead of stepping through it."""
+    whole = {"name": ":path", "string_match": {"safe_regex": {"regex": f"^{way.regex}{QUERY}"}}}
     return [{"path": path} for path in way.paths] or [{"prefix": f"{prefix}/", "headers": [whole]}]
 
 
