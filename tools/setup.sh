@@ -12,6 +12,7 @@ if grep -q '^ID=debian' /etc/os-release 2>/dev/null; then # Ubuntu has no such p
   command -v chromium-headless-shell >/dev/null || missing="$missing chromium-headless-shell fonts-liberation"
 fi
 command -v setpriv >/dev/null || [ "$(uname)" != Linux ] || missing="$missing util-linux"
+command -v node >/dev/null || missing="$missing nodejs" # an `api.command` in the tests
 command -v redis-server >/dev/null || missing="$missing redis-server"
 php -m 2>/dev/null | grep -qx redis || missing="$missing php-cli php-curl php-redis"
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

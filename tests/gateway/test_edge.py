@@ -15,7 +15,10 @@ import msgspec
 import pytest
 from hyperframe.frame import SettingsFrame
 
+from mawasu.gateway.asked import Request
 from mawasu.gateway.edge import LISTENER, Edge
+from mawasu.gateway.explain import explain
+from mawasu.gateway.verify import Known
 from tests.gateway.conftest import Stand, standing
 from tests.gateway.http2 import Http2, exchange, fields, headers_frame, opening
 from tests.gateway.machinery import Backend, Issuer, Seen, call, document, eventually, raw, read_answer, request, site
@@ -168,6 +171,15 @@ def test_behind_load_balancers_the_caller_is_who_they_say(hops: int, logged: str
 
 
 # ------------------------------------------------------------------------------------------------ limits
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("HEAD", 200), ("POST", 404)])
+def test_the_gateway_says_that_it_is_there_and_asks_no_back_end(world: World, method: str, status: int) -> None:
+    answer = request(world.stand.port, method, "/healthz")
+    assert (answer.status, explain(Request(method, "/healthz"), [], Known((), 0)).status) == (status, status)
+    assert answer.headers["content-type"] == "application/json"
+    assert method != "GET" or answer.body == b'{"healthy":true}'
+    assert not world.backend.seen
 
 
 def test_http2_connections_are_told_their_limits(world: World) -> None:

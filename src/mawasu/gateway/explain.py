@@ -125,6 +125,8 @@ def explain(request: Request, sites: Sequence[Served], known: Known) -> Explanat
 
 def _page(request: Request, path: str, sites: Sequence[Served]) -> Explanation | None:
     """The gateway's own pages; no operation can have their paths."""
+    if path in routes.HEALTH.paths and request.method in reference.METHODS:
+        return Explanation(request.method, path, ARRIVES, "", "the gateway says that it is there, to everybody")
     site = next((served for served in sites if path in reference.paths_of(served, ways_of(served))), None)
     if site is None:
         return None

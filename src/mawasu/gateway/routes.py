@@ -31,6 +31,8 @@ SAFE = ("GET", "HEAD")  # RFC 9110, 9.2.1: asking twice changes nothing
 ABSENT: Dict = {"@type": f"{TYPE}config.route.v3.FilterConfig", "disabled": True}
 SHARED = (FILTER, credentials.FILTER, claims.FILTER)
 """Filters of which most routes of a site say the same."""
+HEALTH = reference.Answer(("/healthz",), reference.JSON, {"inline_string": '{"healthy":true}'})
+"""For whoever stands before the gateway and must know whether it is there. It says nothing of any model."""
 QUERY = r"(?:\?.*)?"
 
 
@@ -71,6 +73,7 @@ def routes_of(
 def configuration(routes: Sequence[Dict]) -> Dict:
     """One route table for the whole server; what no site describes is not found."""
     rest = _answer({"prefix": "/"}, 404, NOT_FOUND)
+    routes = [*routes, *reference.routes([HEALTH], METADATA, forever=False)]
     filters = [route.get("typed_per_filter_config", {}) for route in routes]
     shared = {name: found for name in SHARED if (found := _most_common(one.get(name) for one in filters))}
     retry = _most_common(route.get("route", {}).get("retry_policy") for route in routes)
