@@ -119,6 +119,8 @@ def _wrk(place: Path, port: int, callers: int, seconds: float) -> Seen:
     failed = sum(int(count) for one in (errors, refused) if one for count in one.groups())
     rate = re.search(r"Requests/sec: +([\d.]+)", said)
     assert rate is not None, said
+    if not float(rate[1]):
+        raise SystemExit(f"nobody answers at port {port} any more")
     return Seen(float(rate[1]), failed)
 
 
@@ -272,7 +274,9 @@ class Bare(asyncio.Protocol):
             size = int(data[at + 1 : end])
             if len(data) < end + 4 + size:
                 break
-            self._waiting.popleft().set_result(data[end + 2 : end + 2 + size])
+            answer = self._waiting.popleft()
+            if not answer.done():  # its caller left
+                answer.set_result(data[end + 2 : end + 2 + size])
             at = end + 4 + size
         self._rest = data[at:]
 
