@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from mawasu.serving.batching import Pace, depth
 from mawasu.serving.crowd import Crowd
 
 
@@ -40,3 +43,18 @@ def test_bursts_among_few_others_stay_bursts_when_they_are_rare() -> None:
         if step % 150 == 0:
             assert not crowd.stands(now)
         now += 0.001
+
+
+@pytest.mark.parametrize(
+    ("each", "whole", "batches"),
+    [(0.0, 0.1, 2.0), (0.004, 0.0, 1.0), (0.001, 0.064, 4 / 3), (0.0, 0.001, 1.0), (0.00002, 0.0, 1.0)],
+)
+def test_a_crowd_fills_a_second_batch_where_a_large_one_takes_no_longer(
+    each: float, whole: float, batches: float
+) -> None:
+    """By the seconds that each item takes, and those that any batch takes besides."""
+    pace = Pace()
+    for _ in range(50):
+        for items in (8, 24, 64, 40):
+            pace.saw(items, whole + each * items)
+    assert depth(pace, 64) == pytest.approx(batches)

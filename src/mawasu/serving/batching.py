@@ -1,8 +1,8 @@
 """Adaptive batching over the workers of one replica, and who is let in.
 
 What arrives while the workers are busy goes together; nothing ever waits for an idle worker. A burst may wait in the
-queue; a queue that stands may hold one batch besides those that the workers have, for more makes nobody's answer
-sooner: all who wait are late then, and the work done for those who gave up is lost to the others.
+queue; a crowd may only fill one batch for each worker, or a second one where that makes batches cheaper. More would make
+nobody's answer sooner: all who wait are late then, and the work done for those who gave up is lost to the others.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 32  # batches that a handler which waits (`async def`) has under way
 FEW = 64  # items that are always let in, when the others are no reason to refuse them
+SLOW = 0.02  # seconds of a batch; in less the server's own turns weigh more than what the model does with its size
 LONG = 1.0  # seconds that nobody waits when there are too many
 GRACE = 1.0  # seconds within which a lost worker should be back
 TICK = 0.02  # seconds between looks at whose time is up
@@ -75,6 +76,16 @@ class Pace:
         return max(0.0, self._t + max(0.0, slope) * (n - self._n))
 
 
+def depth(pace: Pace, most: int) -> float:
+    """How many batches (of `most` items) for each worker a crowd may fill, 1 to 2. A second one makes everybody late, and
+    is only of use where a batch takes hardly longer when it is larger: there it keeps batches large."""
+    half, whole = pace.of(most // 2), pace.of(most)
+    if half < SLOW:
+        return 1.0
+    gain = 2.0 - whole / half  # 0: twice the items take twice as long; 1: no longer
+    return 1.0 + min(1.0, max(0.0, 2.0 * gain - 1.0))
+
+
 class Batcher:
     """Hands asks to links in batches of at most `max_batch` items. At most `queue` items wait."""
 
@@ -112,7 +123,8 @@ class Batcher:
         load = self.queued + (0 if self._links[0].about.waits else self._held)  # one who waits takes many batches
         self._crowd.came(now, alone=not load)
         wait = self.queued / share * self.pace.of(min(self._max_batch, self.queued)) if self.queued else 0.0
-        many = load >= max(share * 5 // 4, FEW) or (wait > LONG and wait > 2 * self.pace.of(self._max_batch))
+        many = load >= max(share, FEW) and load >= share * depth(self.pace, self._max_batch)
+        many = many or (wait > LONG and wait > 2 * self.pace.of(self._max_batch))
         if (many and self._crowd.stands(now)) or self.queued >= self._limit or 0.0 < wait > until - now:
             self.refused += 1
             raise CrowdedError(max(1, math.ceil(wait)))
