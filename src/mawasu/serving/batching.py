@@ -1,8 +1,8 @@
 """Adaptive batching over the workers of one replica, and who is let in.
 
 What arrives while the workers are busy goes together; nothing ever waits for an idle worker. A burst may wait in the
-queue; a crowd may only fill one batch for each worker, or a second one where that makes batches cheaper. More would make
-nobody's answer sooner: all who wait are late then, and the work done for those who gave up is lost to the others.
+queue; a crowd may only fill one batch for each worker, or a second one where that makes batches cheaper. More would
+make nobody's answer sooner: all who wait are late then, and the work done for those who gave up is lost to the others.
 """
 
 from __future__ import annotations
@@ -77,8 +77,11 @@ class Pace:
 
 
 def depth(pace: Pace, most: int) -> float:
-    """How many batches (of `most` items) for each worker a crowd may fill, 1 to 2. A second one makes everybody late, and
-    is only of use where a batch takes hardly longer when it is larger: there it keeps batches large."""
+    """How many batches (of `most` items) for each worker a crowd may fill, 1 to 2.
+
+    A second one makes everybody late, and is only of use where a batch takes hardly longer when it is larger: there it
+    keeps batches large.
+    """
     half, whole = pace.of(most // 2), pace.of(most)
     if half < SLOW:
         return 1.0
