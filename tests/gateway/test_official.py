@@ -414,15 +414,18 @@ JUNK = st.sampled_from(
 @settings(max_examples=300, deadline=None)
 @given(documents(("2.0", "3.0")), st.data())
 def test_what_is_refused_is_what_the_schema_as_published_refuses(document: Dict, data: Any) -> None:
+    document = copy.deepcopy(document)  # parts of it are the strategies' own
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.sampled_from(sorted(places(document), key=str)))
         holder: Any = document
         for step in place[:-1]:
             holder = holder[step]
         if place:
-            holder[place[-1]] = data.draw(JUNK)
+            holder[place[-1]] = copy.deepcopy(data.draw(JUNK))
         if isinstance(holder, dict):
-            holder[data.draw(st.sampled_from(["in", "type", "$ref", "items", "schema"]))] = data.draw(JUNK)
+            holder[data.draw(st.sampled_from(["in", "type", "$ref", "items", "schema"]))] = copy.deepcopy(
+                data.draw(JUNK)
+            )
     version = official.version_of(document)
     if not version:
         return
