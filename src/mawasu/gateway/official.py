@@ -18,7 +18,7 @@ from mawasu.gateway.meant import decided
 from mawasu.gateway.wording import Word, words
 
 if TYPE_CHECKING:
-    from jsonschema_rs import Validator
+    from jsonschema_rs import ValidationError, Validator
 
     from mawasu.gateway.openapi import Reading
 
@@ -28,6 +28,8 @@ FOLDER = "openapi_spec_validator/resources/schemas"
 MOST = 200_000
 """Values of a document. YAML's aliases can make more of a few lines than any memory holds."""
 DEEPEST = 200
+LARGE = 50_000
+"""Values of a document of which one fault is told at a time: a validator makes them all, at 2 to 4 kB each."""
 TOLD = 100
 """Faults. Who has more begins with these."""
 
@@ -59,15 +61,18 @@ def check(reading: Reading) -> None:
     version = version_of(reading.root)
     if not version:
         return  # that is a fault already, and there is no schema to hold it against
+    copy = Plain()
     try:
-        value = plain(reading.root)
+        value = copy.of(reading.root)
     except _TooLargeError as error:
         reading.fault((), str(error))
         return
     _complete_schemes(value, reading.schemes_at)
-    said = _new(faults(version, value), reading.doc.places())
+    said = _new(faults(version, value, copy.values > LARGE), reading.doc.places())
     for word in said[:TOLD]:
         reading.fault(word.at, word.text)
+    if said and copy.values > LARGE:
+        reading.fault((), f"holds more than {LARGE:,} values: there may be more faults than the first")
     if len(said) > TOLD:
         reading.fault((), f"has more faults than {TOLD}: these come first")
 
@@ -80,16 +85,27 @@ def version_of(root: Mapping[str, Any]) -> str:
     return said if said in ("3.0", "3.1") else ""
 
 
-def faults(version: str, value: Any) -> list[Word]:
-    """All that the schema of a version says of a plain value, or of so much as anybody wants to read at once."""
+def faults(version: str, value: Any, large: bool = False) -> list[Word]:
+    """All that the schema of a version says of a plain value, up to what anybody reads; the first of a `large` one."""
     free = version == "3.1" and value.get("jsonSchemaDialect", DIALECT) not in DIALECTS
     schema, validator = official(version, free)
     try:
         if validator.is_valid(value):
             return []
-        return list(islice(words(validator.iter_errors(value), value, schema, _name(version)), 10 * TOLD))
+        errors = _first(validator, value) if large else validator.iter_errors(value)
+        return list(islice(words(errors, value, schema, _name(version)), 10 * TOLD))
     except ValueError as error:
         return [Word((), f"cannot be held against {_name(version)}: {str(error)[:100]}")]
+
+
+def _first(validator: Validator, value: Any) -> list[ValidationError]:
+    from jsonschema_rs import ValidationError as Wrong
+
+    try:
+        validator.validate(value)
+    except Wrong as error:
+        return [error]
+    return []
 
 
 def _name(version: str) -> str:
@@ -115,8 +131,8 @@ def official(version: str, free: bool = False) -> Official:
 
     schema = published(version)
     if version == "3.1":
-        if not free:  # what it leaves to dialects is JSON Schema's own
-            schema["$defs"]["schema"] |= {"$ref": DIALECT}
+        if not free:  # what it leaves to dialects is JSON Schema's own, whose eight parts each say what a schema is not
+            schema["$defs"]["schema"] |= {"if": {"type": ["object", "boolean"]}, "then": {"$ref": DIALECT}}
     else:
         schema = decided(schema)
     draft = Draft202012Validator if version == "3.1" else Draft7Validator
@@ -128,18 +144,16 @@ def official(version: str, free: bool = False) -> Official:
 # ------------------------------------------------------------------------------------------------------ the document
 
 
-def plain(root: Any) -> Any:
-    """JSON values of a document, without extensions, of which the schemas say nothing. Raises _TooLargeError."""
-    return _Copy().of(root, 0)
+class Plain:
+    """JSON values of a document, without extensions, of which the schemas say nothing."""
 
-
-class _Copy:
     def __init__(self) -> None:
-        self._left = MOST
+        self.values = 0
 
-    def of(self, value: Any, depth: int, named: bool = False) -> Any:
-        self._left -= 1
-        if self._left < 0:
+    def of(self, value: Any, depth: int = 0, named: bool = False) -> Any:
+        """Raises _TooLargeError."""
+        self.values += 1
+        if self.values > MOST:
             raise _TooLargeError(f"holds more than {MOST:,} values, those of its aliases counted each time")
         if depth > DEEPEST:
             raise _TooLargeError("is nested too deeply")
