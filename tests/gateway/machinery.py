@@ -242,10 +242,22 @@ def hmac_token(secret: bytes, header: Mapping[str, Any], claims: Mapping[str, An
 # ------------------------------------------------------------------------------------------------------ documents
 
 
+INFO = {"title": "flights", "version": "1"}
+ANSWERS = {"200": {"description": "fine"}}
+
+
+def answered(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A path item whose operations say what they answer: OpenAPI before 3.1 asks for it."""
+    return {
+        key: {"responses": ANSWERS} | value if isinstance(value, dict) and not key.startswith("x-") else value
+        for key, value in item.items()
+    }
+
+
 def document(jwks: Mapping[str, Any] | None = None, issuer: str = "https://issuer.example", **paths: Any) -> str:
     """An OpenAPI document as JSON. `paths` map names (`__` is `/`) to security requirements of their GET."""
     described = {
-        "/" + path.replace("__", "/"): item if isinstance(item, dict) else {"get": {"security": item}}
+        "/" + path.replace("__", "/"): answered(item if isinstance(item, dict) else {"get": {"security": item}})
         for path, item in paths.items()
     }
     schemes: dict[str, Any] = {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}
@@ -257,9 +269,8 @@ def document(jwks: Mapping[str, Any] | None = None, issuer: str = "https://issue
             "x-google-audiences": "flights, trains",
             "x-mawasu-jwks": jwks,
         }
-    info = {"title": "flights", "version": "1"}
     return json.dumps(
-        {"openapi": "3.0.3", "info": info, "paths": described, "components": {"securitySchemes": schemes}}
+        {"openapi": "3.0.3", "info": INFO, "paths": described, "components": {"securitySchemes": schemes}}
     )
 
 

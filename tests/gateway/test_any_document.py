@@ -43,7 +43,7 @@ ASKED = (
 UNITS = (Unit("consumer"), Unit("claim", "sub"), Unit("header", "x-user"), Unit("cookie"))
 
 SECURITY: st.SearchStrategy[list[dict[str, list[str]]]] = st.lists(
-    st.lists(st.sampled_from(NAMES), unique=True, max_size=3), max_size=3
+    st.lists(st.sampled_from(NAMES), unique=True, max_size=3), max_size=3, unique_by=frozenset
 ).map(lambda alternatives: [{name: [] for name in names} for names in alternatives])
 BACKENDS = st.sampled_from(
     [
@@ -69,7 +69,9 @@ def operations(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def documents(draw: st.DrawFn) -> str:
     paths = draw(st.lists(st.sampled_from(PATHS), min_size=1, max_size=5, unique_by=templates.shape))
-    items = st.dictionaries(st.sampled_from(METHODS), operations(), min_size=1, max_size=3)
+    old = draw(st.booleans())
+    methods = METHODS[:-1] if old else METHODS  # Swagger 2.0 has no trace
+    items = st.dictionaries(st.sampled_from(methods), operations(), min_size=1, max_size=3)
     limits = [
         {"name": f"limit {at}", "metric": metric, "unit": "1/min/{project}", "values": {"STANDARD": count}}
         for at, (metric, count) in enumerate(draw(LIMITS))
@@ -80,7 +82,7 @@ def documents(draw: st.DrawFn) -> str:
         "x-google-management": {"metrics": [{"name": "reads"}, {"name": "writes"}], "quota": {"limits": limits}},
         "x-google-endpoints": [{"allowCors": draw(st.booleans())}],
     }
-    if draw(st.booleans()):
+    if old:
         whole |= {"swagger": "2.0", "basePath": draw(st.sampled_from(["/", "/v1"])), "securityDefinitions": schemes()}
     else:
         whole |= {"openapi": draw(st.sampled_from(["3.0.3", "3.1.0"])), "components": {"securitySchemes": schemes()}}

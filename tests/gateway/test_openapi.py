@@ -10,7 +10,7 @@ import pytest
 from mawasu.errors import SpecError
 from mawasu.gateway.forms import Api, Fault, KeyScheme, Operation, Place, TokenScheme
 from mawasu.gateway.openapi import parse
-from tests.gateway.machinery import Issuer
+from tests.gateway.machinery import ANSWERS, INFO, Issuer
 
 HEAD = 'openapi: 3.1.0\ninfo: {title: t, version: "1"}\n'
 SCHEMES = """
@@ -38,10 +38,11 @@ def said(text: str) -> list[str]:
 
 def with_scheme(**body: Any) -> str:
     scheme = {"type": "http", "scheme": "bearer", "x-google-issuer": "https://i", "x-google-audiences": "a"} | body
-    path: dict[str, Any] = {"get": {"security": [{"s": []}]}}
+    path: dict[str, Any] = {"get": {"security": [{"s": []}], "responses": ANSWERS}}
     return json.dumps(
         {
             "openapi": "3.0.0",
+            "info": INFO,
             "paths": {"/x": path},
             "components": {"securitySchemes": {"s": {name: item for name, item in scheme.items() if item is not None}}},
         }
@@ -97,9 +98,9 @@ def test_a_key_scheme_without_a_place_is_read_from_the_usual_ones() -> None:
 
 def test_references_inside_the_document_are_followed() -> None:
     text = f"""{HEAD}
-paths: {{/x: {{$ref: '#/components/pathItems/a~1b%20c'}}}}
+paths: {{/x: {{$ref: '#/x-items/a~1b%20c'}}}}
+x-items: {{a/b c: {{get: {{security: [s: []]}}}}}}
 components:
-  pathItems: {{a/b c: {{get: {{security: [s: []]}}}}}}
   securitySchemes: {{s: {{$ref: '#/components/securitySchemes/t'}}, t: {{type: apiKey, in: header, name: X-K}}}}
 """
     api = parse(text, "f")
@@ -187,7 +188,7 @@ def test_text_that_is_no_document_is_a_fault(text: str, line: int, words: str) -
     ],
 )
 def test_a_path_that_cannot_be_matched_is_a_fault(path: str, words: str) -> None:
-    document = {"openapi": "3.0.0", "paths": {path: {"get": {"security": []}}}}
+    document = {"openapi": "3.1.0", "info": INFO, "paths": {path: {"get": {"security": []}}}}
     assert words in faults(json.dumps(document))[0].message
 
 

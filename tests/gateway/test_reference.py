@@ -247,7 +247,7 @@ securityDefinitions: {key: {type: apiKey, in: query, name: key}}
 def test_a_document_that_its_aliases_make_endless_is_served_and_not_shown() -> None:
     lines = ["x-0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"x-{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    text = "\n".join(["openapi: 3.0.3", "info: {title: x, version: '1'}", "paths: {/k: {get: {security: []}}}", *lines])
+    text = "\n".join(["openapi: 3.1.0", "info: {title: x, version: '1'}", "paths: {/k: {get: {security: []}}}", *lines])
     served = parse_site(documented(text))
     assert (served.reference, len(served.api.operations)) == ("", 1)
     assert MOST < 10**9

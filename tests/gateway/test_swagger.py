@@ -27,7 +27,7 @@ from tests.gateway.machinery import Issuer, document
 GOLDEN = Path(__file__).parent / "golden"
 HOST, SETS = "flight-delay-abc-ew.a.run.app", "https://storage.googleapis.com/acme-mawasu-keys"
 GOLDENS = ("endpoints", "endpoints-google-keys")
-HEAD: dict[str, Any] = {"openapi": "3.0.3", "info": {"title": "t", "version": "1"}}
+HEAD: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "t", "version": "1"}}
 KEY = {"type": "apiKey", "in": "header", "name": "x-api-key"}
 
 
@@ -199,7 +199,8 @@ def test_an_outside_back_end_is_espv2s_to_call_without_the_sites_prefix() -> Non
 
 
 QUOTA = """
-openapi: 3.0.3
+openapi: 3.1.0
+info: {title: t, version: "1"}
 x-google-management:
   metrics: [{name: reads, displayName: Reads, valueType: INT64, metricKind: DELTA}]
   quota: {limits: [{name: limit, metric: reads, unit: "1/min/{project}", values: {STANDARD: 100}}]}
@@ -224,7 +225,7 @@ def test_quotas_are_counted_for_each_environment_by_googles_keys() -> None:
 
 def test_a_quota_without_googles_keys_is_a_fault_with_its_line_and_a_next_step() -> None:
     (fault,) = said(QUOTA)
-    assert fault.startswith("auth/openapi.yaml:10: paths./x.get.x-google-quota: Cloud Endpoints counts calls by")
+    assert fault.startswith("auth/openapi.yaml:11: paths./x.get.x-google-quota: Cloud Endpoints counts calls by")
     assert "gcp.gateway.keys: google" in fault
 
 

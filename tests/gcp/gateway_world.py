@@ -14,6 +14,7 @@ from mawasu.platforms.gcp.keys import KeyRing, KeySets
 from mawasu.platforms.gcp.names import Cloud
 from mawasu.spec.feature import GcpGateway as Settings
 from mawasu.words import Endpoint, Site
+from tests.gateway.machinery import INFO, answered
 from tests.google.double.core import Double, Request, refuse
 from tests.google.double.servicemanagement import Managed, managed
 
@@ -26,9 +27,9 @@ HOST = f"{NAME}-abc-ew.a.run.app"
 
 def api(environment: str = "production", **paths: Any) -> Site:
     """A site whose GETs ask for these requirements."""
-    described = {f"/{name}": {"get": {"operationId": name, "security": one}} for name, one in paths.items()}
+    described = {f"/{name}": answered({"get": {"operationId": name, "security": one}}) for name, one in paths.items()}
     schemes = {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}
-    text = {"openapi": "3.0.3", "paths": described, "components": {"securitySchemes": schemes}}
+    text = {"openapi": "3.0.3", "info": INFO, "paths": described, "components": {"securitySchemes": schemes}}
     service = f"https://{names.service(FEATURE, environment)}-abc-ew.a.run.app"
     endpoint = Endpoint("r1", url=service.replace("https://", "https://rabc---"), audience=service)
     return Site(FEATURE, environment, json.dumps(text), "auth/openapi.yaml", endpoint)

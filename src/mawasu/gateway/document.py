@@ -58,6 +58,10 @@ class Document:
     def fault(self, at: Path, message: str) -> None:
         self._faults.append((at, message))
 
+    def places(self) -> list[Path]:
+        """Of the faults so far."""
+        return [at for at, _ in self._faults]
+
     def finish(self) -> None:
         """Raise SpecError with every fault, in the order of the file."""
         if not self._faults:

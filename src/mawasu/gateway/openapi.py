@@ -1,7 +1,8 @@
 """OpenAPI 3.0, 3.1 and Swagger 2.0 → the intermediate form. Every fault at once; never guesses about who may come in.
 
-`read` takes what any gateway can hold. Each compiler refuses the rest of what it reads, in its own words and at the
-place in the document: `check` does so for the local gateway, `swagger.py` for Cloud Endpoints.
+`official.py` holds the whole document to the schema of its version. `read` takes what any gateway can hold. Each
+compiler refuses the rest of what it reads, in its own words and at the place in the document: `check` does so for the
+local gateway, `swagger.py` for Cloud Endpoints.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from mawasu.gateway import outside, quotas, schemes, spelled, templates
+from mawasu.gateway import official, outside, quotas, schemes, spelled, templates
 from mawasu.gateway.document import Document, Path, kind_of, nearest
 from mawasu.gateway.forms import Api, Operation, Scheme, Served
 from mawasu.gateway.outside import BACKEND
@@ -33,7 +34,10 @@ class Found(NamedTuple):
 
 
 class Reading:
-    """A document that has been read: its form, and its text for what more a compiler wants or refuses."""
+    """A document that has been read: its form, and its text for what more a compiler wants or refuses.
+
+    Whether the rest of it is OpenAPI, of which nothing is read here, `official.check` says.
+    """
 
     def __init__(self, text: str, file: str) -> None:
         self.doc = Document(text, file)
@@ -75,6 +79,7 @@ class Reading:
 def read(text: str, file: str) -> Reading:
     """Read a document (YAML or JSON). Raises SpecError holding every `Fault`; `file` is only for messages."""
     reading = Reading(text, file)
+    official.check(reading)
     reading.doc.finish()
     return reading
 
@@ -88,6 +93,7 @@ def check(text: str, file: str, back_ends: Collection[str]) -> None:
     """Raises SpecError with everything that the local gateway cannot hold, or may not: see `outside.refuse`."""
     reading = Reading(text, file)
     outside.refuse(reading, back_ends)
+    official.check(reading)
     reading.doc.finish()
 
 

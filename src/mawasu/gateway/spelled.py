@@ -1,7 +1,7 @@
 """Words of a document that no version of OpenAPI has: a misspelt `security` would leave an operation open.
 
-Only where the gateway reads. Source: OpenAPI 3.0.3 and 3.1.0, "Schema"; Swagger 2.0, "Specification". Of schemas,
-parameters and answers the contract check and the viewer say what they cannot use.
+Only where the gateway reads. Source: OpenAPI 3.0.3 and 3.1.0, "Schema"; Swagger 2.0, "Specification". `official.py`
+says it of the whole document; this holds whatever becomes of the schemas there, and knows what Google's keys are.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COMPONENTS = frozenset(
     }
 )
 ITEM = frozenset({"$ref", "summary", "description", "servers", "parameters", *METHODS})
-OLD_ITEM = ITEM - {"summary", "description", "servers"}  # and `trace`, which both gateways answer for themselves
+OLD_ITEM = ITEM - {"summary", "description", "servers", "trace"}
 _OPERATION = frozenset(
     {
         "tags",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mawasu.errors import SpecError
-from mawasu.gateway import endpoints, templates
+from mawasu.gateway import endpoints, official, templates
 from mawasu.gateway.described import Template, describe
 from mawasu.gateway.endpoints import KeySets, mark
 from mawasu.gateway.forms import Limit, Operation, Outside
@@ -117,6 +117,7 @@ def _described(site: Site, url: str, shared: _Shared) -> None:
         template = Template(found.operation.path, seen.get(shape))
         seen.setdefault(shape, template)
         described.append((found, template, describe(reading, found, schemas, template)))
+    official.check(reading)
     reading.doc.finish()
     names = _secure(site, reading, shared)
     for found, template, said in described:
