@@ -201,7 +201,7 @@ def test_a_request_that_the_document_allows_and_nobody_thought_of_blocks_the_rel
     said = push_broken(served, {"api/handler.py": handler})
     assert 'blocked: contract: POST /predict with {"x": 0} was answered 500 (ZeroDivisionError' in said
     assert "auth/openapi.yaml allows the request" in said
-    assert "to see it again: python -c" in said
+    assert "to see it again: MAWASU_MODEL=DIRECTORY python -c" in said
     assert "'{\"x\": 0}'" in said
 
 
